@@ -1,0 +1,40 @@
+"""Errors edgetl raises on purpose: one line for the user, an exit status for the shell."""
+
+from __future__ import annotations
+
+
+class EdgetlError(Exception):
+    """Something went wrong that the message explains; the command line exits with status 1."""
+
+    exit_code = 1
+
+
+class InputError(EdgetlError):
+    """The input or the usage is wrong: the message says what, and what to do (exit status 2)."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(InputError):
+    """An optional package is not installed; names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'edgetl[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class ContractMismatchError(InputError):
+    """Two stages were given different preprocessing contracts."""
+
+
+class BundleError(InputError):
+    """A bundle is incomplete, altered or not a bundle."""
+
+
+class BackendError(EdgetlError):
+    """An engine could not be quantized, built, loaded or run as asked."""
+
+
+class GateError(EdgetlError):
+    """A gate failed: the artifact exists but is not fit to ship (exit status 1)."""
