@@ -1,0 +1,119 @@
+"""From an encoded picture to ``uint8 [H, W, 3]``: the same Pillow code at training and on the device."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edgetl.contract.value import Contract
+from edgetl.errors import InputError
+
+UInt8 = npt.NDArray[np.uint8]
+Source = str | Path | bytes | Image.Image | UInt8
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+class UnreadableImageError(InputError):
+    """A picture that can't be decoded; the message is the reason, without the path."""
+
+
+def preprocess(source: Source, contract: Contract) -> UInt8:
+    """Decode, orient, resize and crop one picture.
+
+    Args:
+        source: path, encoded bytes, Pillow image, or ``uint8 [h, w, 3]`` RGB array.
+
+    Returns:
+        ``uint8 [contract.height, contract.width, 3]``, RGB, C-contiguous.
+
+    Raises:
+        UnreadableImageError: if the picture is damaged or of an unsupported kind.
+    """
+    return np.asarray(fit(decode(source, contract.background), contract))
+
+
+def decode(source: Source, background: int = 255) -> Image.Image:
+    """An RGB image, upright, 8 bits a channel; transparency laid over ``background``; first frame only.
+
+    Raises:
+        UnreadableImageError: if the picture is damaged or of an unsupported kind.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, background)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+                image.load()
+                return _to_rgb(image, background)
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("not an image, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError("too many pixels (possible decompression bomb)") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
+        raise UnreadableImageError(f"damaged image: {error}") from error
+
+
+def fit(image: Image.Image, contract: Contract) -> Image.Image:
+    """Resize and crop as the contract says; the sizes round as torchvision's transforms do."""
+    resample = _FILTERS[contract.interpolation]
+    if contract.resize == "stretch":
+        return image.resize((contract.width, contract.height), resample)
+    width, height = image.size
+    target = contract.resize_to
+    if width <= height:
+        size = (target, max(target, int(target * height / width)))
+    else:
+        size = (max(target, int(target * width / height)), target)
+    resized = image if size == image.size else image.resize(size, resample)
+    left = round((size[0] - contract.width) / 2)
+    top = round((size[1] - contract.height) / 2)
+    return resized.crop((left, top, left + contract.width, top + contract.height))
+
+
+def _from_array(array: UInt8) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise UnreadableImageError(f"array must be uint8 [h, w, 3], not {array.dtype} {list(array.shape)}")
+    return Image.fromarray(array)
+
+
+def _to_rgb(image: Image.Image, background: int) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode in _SIXTEEN_BIT:
+        return _from_sixteen_bit(np.asarray(image))
+    if image.mode == "I":
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnreadableImageError("32-bit integer pixels beyond the 16-bit range have no defined brightness")
+        return _from_sixteen_bit(values)
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels have no defined brightness range; convert to 8 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        base = Image.new("RGBA", layer.size, (background, background, background, 255))
+        return Image.alpha_composite(base, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_sixteen_bit(values: npt.NDArray[np.integer]) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounding to nearest, and repeat the grey channel."""
+    grey = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")

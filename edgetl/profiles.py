@@ -1,0 +1,168 @@
+"""Targets and calibration recipes: data read from TOML, checked, found in the user's folders first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgetl.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Precision = Literal["f32", "bf16", "int8"]
+_DATA = {"targets": "targets", "recipes": "calibration"}
+
+
+class _Profile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    title: str
+
+
+class Recipe(_Profile):
+    """How ranges are found: see ``calibration/*.toml``.
+
+    Attributes:
+        method: ``minmax`` takes the mean of per-image extremes (NNCF) or the extremes (onnxruntime);
+            ``percentile`` and ``entropy`` clip outliers.
+        images: number of calibration images, drawn from the training side only.
+        selection: how they are drawn; ``stratified`` takes the classes in turn.
+        per_channel: one weight scale for each output channel.
+        symmetric: activations without a zero point.
+        bias_correction: correct the mean shift that quantization causes (fast bias correction).
+        keep_float: regular expressions; nodes whose whole name matches stay in float.
+        quantize_head: whether the classification head is quantized too (it is tiny, and float lets it
+            be refitted exactly).
+    """
+
+    method: Literal["minmax", "percentile", "entropy"] = "minmax"
+    images: int = Field(default=300, ge=1)
+    selection: Literal["stratified", "random"] = "stratified"
+    per_channel: bool = True
+    symmetric: bool = False
+    bias_correction: bool = True
+    keep_float: tuple[str, ...] = ()
+    quantize_head: bool = False
+
+
+class Facts(BaseModel):
+    """What the vendor publishes about a device, with its source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    peak_int8_tops: float | None = None
+    memory_bandwidth_gbps: float | None = None
+    memory_gb: float | None = None
+    source: str
+
+
+class Target(_Profile):
+    """A device profile: see ``targets/*.toml``.
+
+    Attributes:
+        backend: name of the backend that makes and runs its engines.
+        precision: what the engine is asked to compute in.
+        float_precision: what the unquantized rest is asked to compute in; ``auto`` leaves it to the runtime.
+        batch: fixed batch size of the engine, images.
+        recipe: calibration recipe used unless another is asked for.
+        weight_bits: 7 where 8-bit products overflow (x86 without VNNI), else 8.
+        machine: processor architecture (``platform.machine()``) the target has.
+        requires: instruction sets it has; ``lacks``: ones it has not, so that a machine which has them
+            computes differently and can only simulate it.
+        made: where its engines are built.
+        device: device name handed to the backend's runtime.
+        options: handed to the backend's runtime as they are.
+        facts: vendor facts with their source.
+    """
+
+    backend: str
+    precision: Precision
+    float_precision: Literal["f32", "bf16", "auto"] = "f32"
+    batch: int = Field(default=1, ge=1, le=1024)
+    recipe: str = "default"
+    weight_bits: Literal[7, 8] = 8
+    machine: str
+    requires: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    made: Literal["here", "on-device"] = "here"
+    device: str = "CPU"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    facts: Facts | None = None
+
+
+P = TypeVar("P", bound=_Profile)
+
+
+def target(name: str) -> Target:
+    """The profile called ``name``.
+
+    Raises:
+        InputError: if there is none (close names are offered) or the file is wrong.
+    """
+    return _load("targets", name, Target)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called ``name``.
+
+    Raises:
+        InputError: if there is none (close names are offered) or the file is wrong.
+    """
+    return _load("recipes", name, Recipe)
+
+
+def target_names() -> list[str]:
+    return sorted(_files("targets"))
+
+
+def recipe_names() -> list[str]:
+    return sorted(_files("recipes"))
+
+
+def _load(kind: str, name: str, model: type[P]) -> P:
+    files = _files(kind)
+    if name not in files:
+        import difflib
+
+        close = difflib.get_close_matches(name, files, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(files))}"
+        raise InputError(f"unknown {kind.rstrip('s')} {name!r}; {hint}")
+    path = files[name]
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return model.model_validate({"name": name, **data})
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _files(kind: str) -> dict[str, Path]:
+    """Profile files by name; a user's file hides a packaged one of the same name."""
+    found: dict[str, Path] = {}
+    for folder in _folders(kind):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _folders(kind: str) -> Iterator[Path]:
+    """The user's configuration folder, then the folder packaged with edgetl."""
+    import os
+
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    yield base / "edgetl" / _DATA[kind]
+    packaged = Path(str(resources.files("edgetl"))) / "_profiles" / _DATA[kind]
+    checkout = Path(__file__).resolve().parent.parent / _DATA[kind]
+    yield packaged if packaged.is_dir() else checkout
