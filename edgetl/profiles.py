@@ -37,21 +37,20 @@ class Recipe(_Profile):
         images: number of calibration images, drawn from the training side only.
         selection: how they are drawn; ``stratified`` takes the classes in turn.
         per_channel: one weight scale for each output channel.
-        symmetric: activations without a zero point.
-        bias_correction: correct the mean shift that quantization causes (fast bias correction).
+        activations: with a zero point (``asymmetric``) or without; ``auto`` is what the backend's integer
+            kernels run fastest.
+        bias_correction: correct the mean shift that quantization causes: ``full`` re-runs the network layer
+            by layer, ``fast`` does so in one pass (NNCF only; onnxruntime has none).
         keep_float: regular expressions; nodes whose whole name matches stay in float.
-        quantize_head: whether the classification head is quantized too (it is tiny, and float lets it
-            be refitted exactly).
     """
 
     method: Literal["minmax", "percentile", "entropy"] = "minmax"
     images: int = Field(default=300, ge=1)
     selection: Literal["stratified", "random"] = "stratified"
     per_channel: bool = True
-    symmetric: bool = False
-    bias_correction: bool = True
+    activations: Literal["auto", "symmetric", "asymmetric"] = "auto"
+    bias_correction: Literal["full", "fast", "none"] = "full"
     keep_float: tuple[str, ...] = ()
-    quantize_head: bool = False
 
 
 class Facts(BaseModel):

@@ -1,0 +1,39 @@
+"""Engines behind four verbs; the registry imports a backend only when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+
+from edgetl.backends.base import Backend
+from edgetl.errors import InputError
+
+_BUILT_IN = {
+    "openvino": "edgetl.backends.openvino:OpenVinoBackend",
+    "onnxruntime": "edgetl.backends.onnxruntime:OnnxRuntimeBackend",
+}
+_GROUP = "edgetl.backends"
+
+
+def backend_names() -> list[str]:
+    """Built-in backends and those of installed packages (entry-point group ``edgetl.backends``)."""
+    return sorted(_BUILT_IN | _third_party())
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called ``name``; its engine need not be installed.
+
+    Raises:
+        InputError: if there is none.
+    """
+    reference = (_third_party() | _BUILT_IN).get(name)
+    if reference is None:
+        raise InputError(f"unknown backend {name!r}; known: {', '.join(backend_names())}")
+    module, _, attribute = reference.partition(":")
+    backend = getattr(import_module(module), attribute)()
+    if not isinstance(backend, Backend):
+        raise InputError(f"{reference} is not an edgetl backend")
+    return backend
+
+
+def _third_party() -> dict[str, str]:
+    return {entry.name: entry.value for entry in metadata.entry_points(group=_GROUP)}

@@ -1,0 +1,1 @@
+"""Bundles: written whole, verified before use, run without torch."""

@@ -1,0 +1,64 @@
+"""OpenVINO: NNCF's quantizer, IR engines, and the CPU, GPU, NPU and AUTO plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
+from edgetl.errors import BackendError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Recipe, Target
+
+
+class OpenVinoBackend(Backend):
+    name = "openvino"
+    extra = "openvino"
+
+    def available(self) -> Availability:
+        try:
+            import openvino
+        except ImportError as error:
+            return Availability(False, reason=f"{error}; install it with: pip install 'edgetl[openvino]'")
+        versions = {"openvino": str(openvino.__version__)}
+        try:
+            devices = tuple(openvino.Core().available_devices)
+        except RuntimeError as error:
+            return Availability(False, versions, reason=f"OpenVINO is installed but does not start: {error}")
+        return Availability(True, versions, devices)
+
+    def quantize(
+        self, model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+    ) -> None:
+        try:
+            from edgetl.backends.openvino.quantizer import quantize
+        except ImportError as error:
+            raise MissingDependencyError(error.name or "nncf", "quantize") from error
+        quantize(model, calibration, recipe, target, keep_float, out)
+
+    def build(self, model: Path, target: Target, folder: Path) -> str:
+        openvino = _openvino()
+        network = openvino.Core().read_model(model)
+        try:
+            network.reshape([target.batch, *list(network.input().partial_shape)[1:]])
+            openvino.save_model(network, folder / "model.xml", compress_to_fp16=False)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot build {model.name}: {str(error).splitlines()[-1]}") from error
+        return "model.xml"
+
+    def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
+        _openvino()
+        from edgetl.backends.openvino.session import OpenVinoSession
+
+        return OpenVinoSession(engine, spec, throughput=throughput)
+
+
+def _openvino():  # type: ignore[no-untyped-def]
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingDependencyError("openvino", "openvino") from error
+    return openvino
+

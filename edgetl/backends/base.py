@@ -1,0 +1,208 @@
+"""What a backend is: four verbs, and a session that runs one engine.
+
+Backends know no stage. A session needs the standard library, NumPy and the engine's own runtime only,
+so that it runs on the device.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetl.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Recipe, Target
+
+UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+Consume = Callable[[int, Float32], None]
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can be used here; ``reason`` says what is missing and how to get it."""
+
+    ok: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images to find ranges with: ``batches()`` starts a new pass over ``uint8 [1, H, W, 3]`` arrays."""
+
+    batches: Callable[[], Iterable[UInt8]]
+    count: int
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What an engine really computes in, read back from its runtime.
+
+    Attributes:
+        asked: the precision that was asked for.
+        used: the precision of most of the arithmetic (convolutions and matrix products).
+        float_part: precision of what is not quantized.
+        layers: number of executed layers by precision.
+    """
+
+    asked: str
+    used: str
+    float_part: str
+    layers: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"asked": self.asked, "used": self.used, "float_part": self.float_part, "executed": dict(self.layers)}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an engine's nodes ran; ``share_of_time`` is None where the runtime was not profiled."""
+
+    device: str
+    share_of_nodes: float
+    share_of_time: float | None
+    elsewhere: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "share_of_nodes": self.share_of_nodes,
+            "share_of_time": self.share_of_time,
+            "elsewhere": list(self.elsewhere),
+        }
+
+
+class Session(ABC):
+    """One loaded engine: ``uint8 [N, H, W, 3]`` RGB in, ``float32 [N, outputs]`` out."""
+
+    input_shape: tuple[int, int, int]
+
+    def run(self, images: UInt8) -> Float32:
+        """Run one batch, blocking.
+
+        Raises:
+            InputError: if the batch is not ``uint8 [N, H, W, 3]`` of the engine's size.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
+            expected = "x".join(map(str, self.input_shape))
+            raise InputError(f"engine input must be uint8 [N, {expected}], not {images.dtype} {list(images.shape)}")
+        return self._run(images)
+
+    @abstractmethod
+    def _run(self, images: UInt8) -> Float32: ...
+
+    @abstractmethod
+    def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
+        """Throughput mode: keep several inferences in flight; ``consume(index, outputs)`` once a batch."""
+
+    @abstractmethod
+    def precision(self) -> Precision: ...
+
+    @abstractmethod
+    def placement(self) -> Placement: ...
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What it takes to load an engine: the part of a target that goes into a bundle's manifest.
+
+    Attributes:
+        backend: name of the backend.
+        file: the engine's main file, relative to the bundle.
+        precision: asked for.
+        float_precision: asked for in the unquantized part.
+        device: the runtime's device name.
+        options: runtime options.
+        threads: intra-operator threads; 0 leaves it to the runtime.
+    """
+
+    backend: str
+    file: str
+    precision: str
+    float_precision: str
+    device: str
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    threads: int = 0
+
+
+class Backend(ABC):
+    """An engine's toolchain. Methods import what they need, so that listing backends costs nothing."""
+
+    name: str
+    extra: str
+
+    @abstractmethod
+    def available(self) -> Availability:
+        """What is installed and which devices it sees. Never raises."""
+
+    @abstractmethod
+    def quantize(
+        self, model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+    ) -> None:
+        """Write an INT8 QDQ ONNX of ``model`` to ``out``.
+
+        Args:
+            model: float ONNX with the uint8 prefix.
+            keep_float: node names that stay in float.
+
+        Raises:
+            BackendError: if the toolchain fails.
+        """
+
+    @abstractmethod
+    def build(self, model: Path, target: Target, folder: Path) -> str:
+        """Write the engine of a float or QDQ ONNX into ``folder``; returns its main file's name.
+
+        Raises:
+            BackendError: if the engine can't be built.
+        """
+
+    @abstractmethod
+    def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
+        """Load an engine file.
+
+        Raises:
+            BackendError: if it can't be loaded, or not on the device asked for.
+        """
+
+
+def matching_nodes(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Names that a pattern matches in whole.
+
+    Raises:
+        InputError: if a pattern is no regular expression, or matches nothing.
+    """
+    found: list[str] = []
+    names = list(names)
+    for pattern in patterns:
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"keep_float pattern {pattern!r} is not a regular expression: {error}") from error
+        hits = [name for name in names if expression.fullmatch(name)]
+        if not hits:
+            raise InputError(f"keep_float pattern {pattern!r} matches no node of the model")
+        found += hits
+    return list(dict.fromkeys(found))
+
+
+def loading_failed(engine: Path, error: Exception) -> BackendError:
+    """One line for whatever a runtime throws at loading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    detail = lines[-1] if lines else type(error).__name__
+    return BackendError(f"cannot load {engine.name}: {detail}")
+
+
+def majority(layers: Mapping[str, int]) -> str:
+    """The precision most layers have; ``unknown`` where the runtime tells nothing."""
+    return max(layers, key=lambda name: (layers[name], name)) if layers else "unknown"

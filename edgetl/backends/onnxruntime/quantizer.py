@@ -1,0 +1,97 @@
+"""onnxruntime's static quantization to QDQ, one calibration image in memory at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from edgetl.backends.base import Calibration, UInt8
+from edgetl.contract.onnx_prefix import INPUT
+from edgetl.errors import BackendError
+from edgetl.profiles import Recipe, Target
+
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands out the images in strides of one, after each of which onnxruntime merges its ranges.
+
+    Without the strides its histogram methods keep every activation of every image in memory.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._images: Iterator[UInt8] = iter(calibration.batches())
+        self._count = calibration.count
+        self._stride: Iterator[UInt8] = iter(())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._stride = islice(self._images, end_index - start_index)
+
+    def get_next(self) -> dict[str, UInt8] | None:
+        image = next(self._stride, None)
+        return None if image is None else {INPUT: image}
+
+
+def quantize(
+    model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+) -> None:
+    """Write an INT8 QDQ ONNX of ``model`` to ``out``: unsigned activations, signed weights.
+
+    Raises:
+        BackendError: if onnxruntime fails.
+    """
+    symmetric = recipe.activations == "symmetric"
+    options: dict[str, Any] = {
+        "ActivationSymmetric": symmetric,
+        "WeightSymmetric": True,
+        "CalibTensorRangeSymmetric": symmetric,
+        "CalibStridedMinMax": 1,
+    }
+    try:
+        with _quiet():
+            quantize_static(
+                model,
+                out,
+                _Reader(calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=recipe.per_channel,
+                reduce_range=target.weight_bits == 7,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=list(keep_float),
+                calibrate_method=_METHODS[recipe.method],
+                extra_options=options,
+            )
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise BackendError(f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime advises on pre-processing through the root logger; the export has done it already."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

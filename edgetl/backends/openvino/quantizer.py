@@ -1,0 +1,71 @@
+"""NNCF's post-training quantization, on the ONNX graph, so that the result stays portable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nncf
+import onnx
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+from edgetl.backends.base import Calibration, UInt8
+from edgetl.contract.onnx_prefix import INPUT
+from edgetl.errors import BackendError, InputError
+from edgetl.profiles import Recipe, Target
+
+
+class _Images:
+    """A data source NNCF can iterate more than once, holding one image at a time."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration = calibration
+
+    def __iter__(self) -> Iterator[UInt8]:
+        return iter(self._calibration.batches())
+
+
+def quantize(
+    model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+) -> None:
+    """Write an INT8 QDQ ONNX of ``model`` to ``out``.
+
+    Raises:
+        InputError: if NNCF does not know the recipe's range method.
+        BackendError: if NNCF fails.
+    """
+    logging.getLogger("nncf").setLevel(logging.WARNING)
+    # symmetric activations spare the integer kernels the zero-point compensation
+    mixed = recipe.activations == "asymmetric"
+    preset = nncf.QuantizationPreset.MIXED if mixed else nncf.QuantizationPreset.PERFORMANCE
+    try:
+        quantized = nncf.quantize(
+            onnx.load(model),
+            nncf.Dataset(_Images(calibration), lambda image: {INPUT: image}),
+            preset=preset,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=calibration.count,
+            fast_bias_correction=recipe.bias_correction != "full",
+            ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
+            advanced_parameters=_advanced(recipe, target),
+        )
+    except (nncf.ValidationError, nncf.InternalError, RuntimeError, ValueError) as error:
+        raise BackendError(f"NNCF cannot quantize {model.name}: {' '.join(str(error).split())}") from error
+    onnx.save(quantized, out)
+
+
+def _advanced(recipe: Recipe, target: Target) -> AdvancedQuantizationParameters:
+    options: dict[str, Any] = {
+        "disable_bias_correction": recipe.bias_correction == "none",
+        "overflow_fix": OverflowFix.ENABLE if target.weight_bits == 7 else OverflowFix.DISABLE,
+    }
+    if recipe.method == "percentile":
+        options["activations_range_estimator_params"] = RangeEstimatorParametersSet.QUANTILE
+    elif recipe.method != "minmax":
+        raise InputError(f"NNCF has no {recipe.method!r} ranges; choose a minmax or percentile recipe")
+    if not recipe.per_channel:
+        raise InputError("NNCF quantizes convolution weights per channel; choose a per-channel recipe")
+    return AdvancedQuantizationParameters(**options)

@@ -1,0 +1,127 @@
+"""The manifest of a bundle: what is in the folder, how it was made, how to run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgetl.backends.base import EngineSpec
+from edgetl.contract import Contract
+from edgetl.errors import BundleError, InputError
+
+NAME = "manifest.json"
+SCHEMA = "edgetl.bundle/1"
+MAX_MANIFEST_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a device needs to know about a bundle.
+
+    Attributes:
+        target: name of the target profile the engine was built for.
+        engine: how to load it.
+        contract: the preprocessing contract.
+        labels: class names in the order of the logits.
+        precision: as read back from the runtime after loading.
+        device: what the engine was built and measured on (see ``device.environment.fingerprint``).
+        versions: of the packages that made it.
+        provenance: digests and options of everything it was made from.
+        files: SHA-256 and size by POSIX path, of every file but the manifest.
+        created: UTC, ISO 8601.
+    """
+
+    target: str
+    engine: EngineSpec
+    contract: Contract
+    labels: tuple[str, ...]
+    precision: Mapping[str, Any]
+    device: str
+    versions: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    created: str
+
+    def to_json(self) -> str:
+        document = {
+            "schema": SCHEMA,
+            "target": self.target,
+            "engine": {**asdict(self.engine), "options": dict(self.engine.options)},
+            "contract": self.contract.to_dict(),
+            "contract_fingerprint": self.contract.fingerprint,
+            "labels": list(self.labels),
+            "precision": dict(self.precision),
+            "device": self.device,
+            "versions": dict(self.versions),
+            "provenance": dict(self.provenance),
+            "files": {name: dict(facts) for name, facts in self.files.items()},
+            "created": self.created,
+        }
+        return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read and check a bundle's manifest; the files it lists are not opened.
+
+    Raises:
+        BundleError: if it is missing, too large, malformed, or names a path outside the bundle.
+    """
+    path = bundle / NAME
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{bundle} is not a bundle: it has no {NAME}")
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path} is too large to be a manifest")
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not a manifest: {error}") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise BundleError(f"{path} is not a manifest of schema {SCHEMA}")
+    try:
+        manifest = _parse(document)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if document.get("contract_fingerprint") != manifest.contract.fingerprint:
+        raise BundleError(f"{path}: the contract does not match its fingerprint")
+    if manifest.engine.file not in manifest.files:
+        raise BundleError(f"{path}: the engine {manifest.engine.file!r} is not among the listed files")
+    return manifest
+
+
+def _parse(document: Mapping[str, Any]) -> Manifest:
+    engine = document["engine"]
+    files = {_safe(name): {"sha256": str(f["sha256"]), "bytes": int(f["bytes"])} for name, f in document["files"].items()}
+    return Manifest(
+        target=str(document["target"]),
+        engine=EngineSpec(
+            backend=str(engine["backend"]),
+            file=_safe(engine["file"]),
+            precision=str(engine["precision"]),
+            float_precision=str(engine["float_precision"]),
+            device=str(engine["device"]),
+            options=dict(engine["options"]),
+            threads=int(engine["threads"]),
+        ),
+        contract=Contract.from_dict(document["contract"]),
+        labels=tuple(str(label) for label in document["labels"]),
+        precision=dict(document["precision"]),
+        device=str(document["device"]),
+        versions=dict(document["versions"]),
+        provenance=dict(document["provenance"]),
+        files=files,
+        created=str(document["created"]),
+    )
+
+
+def _safe(name: Any) -> str:
+    """A relative POSIX path that stays inside its folder."""
+    path = PurePosixPath(str(name))
+    odd = "\\" in str(name) or "\0" in str(name) or ":" in str(name)
+    if path.is_absolute() or odd or not path.parts or ".." in path.parts or str(path) != name:
+        raise BundleError(f"unsafe path {name!r} in a manifest")
+    return str(name)

@@ -1,0 +1,92 @@
+"""A bundle at work on the device: standard library, NumPy, Pillow and the engine's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgetl.backends import get_backend
+from edgetl.backends.base import Float32, Session
+from edgetl.bundle.manifest import Manifest
+from edgetl.bundle.verify import check_files
+from edgetl.contract import preprocess
+from edgetl.contract.image import Source
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        label: the most probable class.
+        probability: its softmax probability (not calibrated).
+        probabilities: by class name, most probable first.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "probability": self.probability, "probabilities": self.probabilities}
+
+
+class Model:
+    """A loaded bundle."""
+
+    def __init__(self, bundle: Path, manifest: Manifest, *, throughput: bool = False) -> None:
+        self.bundle = bundle
+        self.manifest = manifest
+        self.labels = manifest.labels
+        self.contract = manifest.contract
+        self.session = open_session(bundle, manifest, throughput=throughput)
+        if self.session.input_shape != self.contract.input_shape:
+            raise ValueError(f"engine input {self.session.input_shape} is not the contract's")
+
+    def logits(self, source: Source) -> Float32:
+        """``float32 [classes]`` of one picture.
+
+        Raises:
+            UnreadableImageError: if it can't be decoded.
+        """
+        return self.session.run(preprocess(source, self.contract)[None])[0]
+
+    def predict(self, source: Source) -> Prediction:
+        """Classify one picture: a path, encoded bytes, Pillow image or ``uint8 [h, w, 3]`` RGB array.
+
+        Raises:
+            UnreadableImageError: if it can't be decoded.
+        """
+        return prediction(self.logits(source), self.labels)
+
+
+def load(bundle: str | Path) -> Model:
+    """Check a bundle's digests and load its engine.
+
+    Raises:
+        BundleError: if it is no bundle, or was altered.
+        BackendError: if the engine can't be loaded here.
+        MissingDependencyError: if the engine's runtime is not installed.
+    """
+    folder = Path(bundle)
+    return Model(folder, check_files(folder))
+
+
+def open_session(bundle: Path, manifest: Manifest, *, throughput: bool = False) -> Session:
+    """A session for a bundle whose files were checked."""
+    spec = manifest.engine
+    return get_backend(spec.backend).load(bundle / spec.file, spec, throughput=throughput)
+
+
+def prediction(logits: Float32, labels: Sequence[str]) -> Prediction:
+    """Softmax over ``float32 [classes]`` with names."""
+    exponentials = np.exp((logits - logits.max()).astype(np.float64))
+    shares = exponentials / exponentials.sum()
+    order = np.argsort(-shares, kind="stable")
+    ranked = {labels[index]: float(shares[index]) for index in order}
+    best = int(order[0])
+    return Prediction(labels[best], float(shares[best]), ranked)

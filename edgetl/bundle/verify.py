@@ -1,0 +1,101 @@
+"""Is a bundle what its maker wrote, and does its engine still compute what it did?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgetl.bundle.manifest import NAME, Manifest, read_manifest
+from edgetl.bundle.write import GOLDEN_INPUT, GOLDEN_OUTPUT
+from edgetl.errors import BundleError, InputError
+from edgetl.files import relative_files, sha256_file
+
+SAME_DEVICE_TOLERANCE = 1e-3
+OTHER_DEVICE_TOLERANCE = 0.25
+"""Largest golden difference allowed, relative to the logits' spread; integer kernels differ between CPUs."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The golden input run again.
+
+    Attributes:
+        n: number of golden images.
+        max_abs: largest absolute difference of a logit.
+        allowed: what would have been accepted.
+        same_top1: whether every image got the class it got when the bundle was made.
+        same_device: whether this is the kind of machine the bundle was made on.
+    """
+
+    n: int
+    max_abs: float
+    allowed: float
+    same_top1: bool
+    same_device: bool
+
+
+def check_files(bundle: Path) -> Manifest:
+    """Recompute every digest; refuse missing, altered and unlisted files, and symbolic links.
+
+    Raises:
+        BundleError: naming the first file that is wrong.
+    """
+    manifest = read_manifest(bundle)
+    try:
+        present = set(relative_files(bundle)) - {NAME}
+    except InputError as error:
+        raise BundleError(str(error)) from error
+    if extra := present - set(manifest.files):
+        raise BundleError(f"{bundle}: {min(extra)!r} is not in the manifest")
+    if lost := set(manifest.files) - present:
+        raise BundleError(f"{bundle}: {min(lost)!r} is missing")
+    for name, facts in manifest.files.items():
+        path = bundle / name
+        if path.stat().st_size != facts["bytes"] or sha256_file(path) != facts["sha256"]:
+            raise BundleError(f"{bundle}: {name!r} was altered since the bundle was made")
+    return manifest
+
+
+def verify(bundle: str | Path) -> Replay:
+    """Check digests, load the engine and replay the golden input.
+
+    Raises:
+        BundleError: if a file was altered, or the engine's answers changed.
+    """
+    from edgetl.bundle.runtime import open_session
+    from edgetl.device.environment import environment, fingerprint
+
+    folder = Path(bundle)
+    manifest = check_files(folder)
+    images, expected = _golden(folder, manifest)
+    session = open_session(folder, manifest)
+    answers = np.concatenate([session.run(image[None]) for image in images])
+    same_device = manifest.device == fingerprint(environment())
+    tolerance = SAME_DEVICE_TOLERANCE if same_device else OTHER_DEVICE_TOLERANCE
+    replay = Replay(
+        n=len(images),
+        max_abs=float(np.abs(answers - expected).max()),
+        allowed=tolerance * float(expected.std()),
+        same_top1=bool((answers.argmax(1) == expected.argmax(1)).all()),
+        same_device=same_device,
+    )
+    if replay.max_abs > replay.allowed or (same_device and not replay.same_top1):
+        raise BundleError(
+            f"{folder}: golden replay differs by {replay.max_abs:.3g} (allowed {replay.allowed:.3g}); "
+            "the engine does not compute here what it computed when it was made"
+        )
+    return replay
+
+
+def _golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        images = np.load(folder / GOLDEN_INPUT, allow_pickle=False)
+        expected = np.load(folder / GOLDEN_OUTPUT, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder}: golden files can't be read: {error}") from error
+    shape = (len(images), *manifest.contract.input_shape)
+    if images.dtype != np.uint8 or images.shape != shape or expected.shape != (len(images), len(manifest.labels)):
+        raise BundleError(f"{folder}: golden files do not fit the manifest")
+    return images, expected

