@@ -45,7 +45,11 @@ class Context:
 
     def runtime_versions(self, backend: str) -> dict[str, str]:
         """Versions of the runtime packages of a backend that are installed."""
-        found = {name: version for name, version in self.environment["versions"].items() if name.startswith(backend)}
+        found = {
+            name: version
+            for name, version in self.environment["versions"].items()
+            if name.startswith(backend)
+        }
         return dict(sorted(found.items()))
 
     @cached_property
@@ -58,7 +62,9 @@ class Context:
         for name, device, file in _REFERENCE:
             if self.runtime_versions(name):
                 return EngineSpec(name, file, "f32", "f32", device)
-        raise InputError("no engine is installed to run the backbone; install one: pip install 'edgetl[openvino]'")
+        raise InputError(
+            "no engine is installed to run the backbone; install one: pip install 'edgetl[openvino]'"
+        )
 
 
 def open_throughput(model: Any, spec: EngineSpec) -> Session:

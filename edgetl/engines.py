@@ -64,7 +64,8 @@ class Engine:
     @property
     def size_bytes(self) -> int:
         """Bytes of the engine's files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file() and path.name != "entry.json")
+        files = (self.folder / self.spec.file).parent.iterdir()
+        return sum(path.stat().st_size for path in files if path.is_file() and path.name != "entry.json")
 
 
 def build_engine(context: Context, model: Path, target: Target, *, precision: str | None = None) -> Engine:

@@ -1,4 +1,4 @@
-"""The whole story: images → frozen backbone with a new head → ONNX → INT8 → engines → measurements → bundles."""
+"""The whole story: images → frozen backbone, new head → ONNX → INT8 → engines → measurements → bundles."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ import numpy as np
 from edgetl import profiles
 from edgetl.bench.stage import measure_accuracy, measure_speed
 from edgetl.bundle.write import Content, write_bundle
+from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import preprocess
 from edgetl.data import Dataset, load_dataset
 from edgetl.engines import Engine, best_target, build_engine, engine_spec
 from edgetl.errors import BackendError, EdgetlError, InputError
-from edgetl.export.stage import Exported, assemble, check_parity
+from edgetl.export.stage import Exported, assemble, check_parity, compile_backbone
 from edgetl.metrics import evaluate
 from edgetl.profiles import Recipe, Target
 from edgetl.quantize.stage import MODEL, quantize_graph
 from edgetl.results import Budgets, Measured, Scene, document, engine_section, float_section, write_results
 from edgetl.transfer.backbones import DEFAULT, resolve
 from edgetl.transfer.train import FittedHead, Trained, fit_on_engine, train
-
-GOLDEN_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,17 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     context = context or Context()
     targets = [profiles.target(name) for name in options.targets or (best_target(context.environment),)]
     recipes = {target.name: profiles.recipe(options.recipe or target.recipe) for target in targets}
-    backbone = resolve(options.backbone, options.weights)
+    source = resolve(options.backbone, options.weights)
     require_writable(options.out)
 
     with context.observer.stage("read images") as advance:
         dataset = load_dataset(
             options.images, val_fraction=options.val_fraction, seed=options.seed, progress=advance
         )
-    trained, dataset = train(context, dataset, backbone, seed=options.seed)
+    graph, contract = compile_backbone(context, source)
+    trained, dataset = train(context, dataset, source, graph, contract, seed=options.seed)
     exported = assemble(context, trained.backbone, trained.fitted.head, trained.contract, trained.labels)
-    parity = check_parity(context, exported, backbone, trained.fitted.head, trained.contract, dataset.held_out)
+    parity = check_parity(context, exported, source, trained.fitted.head, trained.contract, dataset.held_out)
 
     built, errors = _build_all(context, options, targets, recipes, trained, exported, dataset)
     references = _references(context, exported, [target for target in targets if target.name in built])
@@ -98,7 +98,8 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
 
     scene = Scene(dataset, trained.contract, _reference_predictions(measured, references), options.budgets)
     engines = [
-        _finish(context, options, scene, target, built.get(target.name), measured, trained, errors) for target in targets
+        _finish(context, options, scene, target, built.get(target.name), measured, trained, errors)
+        for target in targets
     ]
     results = document(
         scene,
@@ -128,7 +129,9 @@ def _build_all(
     errors: dict[str, str] = {}
     for target in targets:
         try:
-            built[target.name] = _build(context, options, target, recipes[target.name], trained, exported, dataset)
+            built[target.name] = _build(
+                context, options, target, recipes[target.name], trained, exported, dataset
+            )
         except (BackendError, InputError) as error:
             errors[target.name] = str(error)
             context.observer.note(f"{target.name}: {error}")
@@ -184,7 +187,10 @@ def _references(context: Context, exported: Exported, targets: Sequence[Target])
     """A float engine for each backend in use."""
     first = {target.backend: target for target in reversed(targets)}
     with context.observer.stage("build float references"):
-        return [build_engine(context, exported.path, first[name], precision="f32") for name in sorted(first, reverse=True)]
+        return [
+            build_engine(context, exported.path, first[name], precision="f32")
+            for name in sorted(first, reverse=True)
+        ]
 
 
 def _measure_all(
@@ -198,13 +204,15 @@ def _measure_all(
         except EdgetlError as error:
             errors[engine.name] = str(error)
     image = preprocess(dataset.held_out[0].path, trained.contract)
-    speeds = measure_speed(context, engines, image, again=again)
     measured = {}
-    for engine in engines:
-        speed = speeds[engine.name]
-        error = speed if isinstance(speed, str) else errors.get(engine.name)
+    for engine, speed in zip(engines, measure_speed(context, engines, image, again=again), strict=True):
+        if isinstance(speed, str):
+            errors.setdefault(engine.name, speed)
         measured[engine.name] = Measured(
-            engine, predictions.get(engine.name), None if isinstance(speed, str) else speed, error
+            engine,
+            predictions.get(engine.name),
+            None if isinstance(speed, str) else speed,
+            errors.get(engine.name),
         )
     return measured
 
@@ -233,7 +241,7 @@ def _finish(
         scene, item, bundle.as_posix(), recipe=built.recipe.name if built.recipe else None, refit=refit
     )
     if item.error is None:
-        content = _content(context, scene, built, item, trained, section)
+        content = _content(context, scene, built, trained, section)
         with context.observer.stage(f"bundle {target.name}"):
             write_bundle(content, options.out / bundle)
     else:
@@ -243,8 +251,9 @@ def _finish(
 
 def _failed(target: Target, error: str) -> dict[str, Any]:
     empty = (
-        "bundle size_bytes accuracy drop_points agreement latency_ms throughput_per_s placement speedup refit recipe"
-    ).split()
+        *("bundle", "size_bytes", "accuracy", "drop_points", "agreement", "latency_ms", "throughput_per_s"),
+        *("placement", "speedup", "refit", "recipe"),
+    )
     return {
         "target": target.name,
         "backend": target.backend,
@@ -260,27 +269,22 @@ def _failed(target: Target, error: str) -> dict[str, Any]:
 def _refit_section(built: Built) -> dict[str, Any] | None:
     if built.refitted is None or built.refitted.metrics is None or built.plain.metrics is None:
         return None
-    return {"before": built.plain.metrics.accuracy.to_dict(), "after": built.refitted.metrics.accuracy.to_dict()}
+    return {
+        "before": built.plain.metrics.accuracy.to_dict(),
+        "after": built.refitted.metrics.accuracy.to_dict(),
+    }
 
 
 def _content(
-    context: Context, scene: Scene, built: Built, item: Measured, trained: Trained, section: dict[str, Any]
+    context: Context, scene: Scene, built: Built, trained: Trained, section: dict[str, Any]
 ) -> Content:
-    engine = built.engine
     golden = np.stack([preprocess(sample.path, scene.contract) for sample in scene.samples[:GOLDEN_IMAGES]])
-    session = engine.open()
-    outputs = np.concatenate([session.run(image[None]) for image in golden])
-    versions = {name: text for name, text in context.environment["versions"].items() if text}
-    return Content(
-        target=engine.name,
-        spec=engine.spec,
-        engine=engine.folder,
-        portable=engine.portable,
-        contract=scene.contract,
-        labels=trained.labels,
-        precision=session.precision().to_dict(),
-        device=context.machine,
-        versions=versions,
+    return content_of(
+        context,
+        built.engine,
+        scene.contract,
+        trained.labels,
+        golden,
         provenance={
             "backbone": trained.source.name,
             "weights": trained.source.digest,
@@ -289,9 +293,10 @@ def _content(
             "calibration_images": built.calibration_images,
             "refitted_head": built.refitted is not None,
         },
-        golden_input=golden,
-        golden_output=outputs,
-        measurements={key: value for key, value in section.items() if key not in ("latency_samples_ms", "changed")},
+        measurements={
+            key: value for key, value in section.items() if key not in ("latency_samples_ms", "changed")
+        },
+        trained_on=[sample.digest for sample in scene.dataset.train],
     )
 
 
@@ -302,7 +307,9 @@ def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:
         "weights": trained.source.digest,
         "accuracy": fitted.metrics.accuracy.to_dict() if fitted.metrics else None,
         "l2": fitted.head.l2,
-        "cross_validation": [{"l2": l2, "accuracy": accuracy} for l2, accuracy in fitted.head.cross_validation],
+        "cross_validation": [
+            {"l2": l2, "accuracy": accuracy} for l2, accuracy in fitted.head.cross_validation
+        ],
         "seed": options.seed,
         "seconds": {"features": fitted.features_seconds, "head": fitted.head_seconds},
     }
@@ -331,4 +338,3 @@ def require_writable(out: Path) -> None:
         raise InputError(f"cannot write to {out}: {error.strerror}; choose another folder with -o") from error
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {out}: permission denied; choose another folder with -o")
-

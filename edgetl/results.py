@@ -155,7 +155,9 @@ def _against_reference(scene: Scene, item: Measured) -> tuple[Quantity | None, Q
     kind = item.engine.standing.kind
     drop = paired_drop(before == truth, after == truth)
     agree = agreement(before, after)
-    return Quantity(drop.value, drop.low, drop.high, drop.n, kind), Quantity(agree.value, agree.low, agree.high, agree.n, kind)
+    return Quantity(drop.value, drop.low, drop.high, drop.n, kind), Quantity(
+        agree.value, agree.low, agree.high, agree.n, kind
+    )
 
 
 def _paired(scene: Scene, a: Predictions, b: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ Make = Callable[[Path], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One result: ``path`` holds its files, ``facts`` what its maker returned, ``digests`` SHA-256 by file."""
+    """One result: ``path`` holds its files, ``facts`` what its maker said, ``digests`` SHA-256 by file."""
 
     kind: str
     key: str
@@ -71,7 +71,9 @@ class Store:
             for part in ("tmp", "locks"):
                 (self.root / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot use the cache folder {self.root}: {error.strerror}; set EDGETL_CACHE") from error
+            raise InputError(
+                f"cannot use the cache folder {self.root}: {error.strerror}; set EDGETL_CACHE"
+            ) from error
         self._sweep()
 
     def get(self, kind: str, parts: Mapping[str, Any], make: Make) -> Entry:
@@ -107,7 +109,9 @@ class Store:
     def usage(self) -> dict[str, tuple[int, int]]:
         """Entries and bytes by kind."""
         result = {}
-        for folder in sorted(path for path in self.root.iterdir() if path.is_dir() and path.name not in ("tmp", "locks")):
+        for folder in sorted(
+            path for path in self.root.iterdir() if path.is_dir() and path.name not in ("tmp", "locks")
+        ):
             entries = [path for path in folder.glob("*/*") if path.is_dir()]
             result[folder.name] = (len(entries), sum(_size(path) for path in entries))
         return result

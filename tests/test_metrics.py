@@ -31,7 +31,9 @@ def test_agrees_with_scikit_learn() -> None:
     assert metrics.macro_recall.value == pytest.approx(recall.mean())
     assert metrics.macro_f1.value == pytest.approx(f1.mean())
     for entry in metrics.per_class:
-        assert entry.precision is not None and entry.recall is not None and entry.f1 is not None
+        assert entry.precision is not None
+        assert entry.recall is not None
+        assert entry.f1 is not None
         assert entry.precision.value == pytest.approx(precision[entry.label])
         assert entry.precision.n == int((predicted == entry.label).sum())
         assert entry.recall.value == pytest.approx(recall[entry.label])
@@ -53,15 +55,18 @@ def test_a_class_never_predicted_has_no_precision_but_counts_against_the_average
     metrics = evaluate(np.array([0, 0, 0, 0]), np.array([0, 0, 1, 1]), 2)
     ignored = metrics.per_class[1]
     assert ignored.precision is None
-    assert ignored.recall is not None and ignored.recall.value == 0
-    assert ignored.f1 is not None and ignored.f1.value == 0
+    assert ignored.recall is not None
+    assert ignored.recall.value == 0
+    assert ignored.f1 is not None
+    assert ignored.f1.value == 0
     assert metrics.macro_precision.value == pytest.approx(0.25)
 
 
 def test_a_class_without_images_is_not_averaged() -> None:
     metrics = evaluate(np.array([0, 0, 1, 2]), np.array([0, 0, 1, 1]), 4)
     assert metrics.macro_recall.value == pytest.approx(0.75)
-    assert metrics.per_class[2].recall is None and metrics.per_class[2].precision is not None
+    assert metrics.per_class[2].recall is None
+    assert metrics.per_class[2].precision is not None
     untouched = metrics.per_class[3]
     assert (untouched.precision, untouched.recall, untouched.f1, untouched.support) == (None, None, None, 0)
 
@@ -69,7 +74,8 @@ def test_a_class_without_images_is_not_averaged() -> None:
 def test_no_error_seen_gives_no_bootstrap_interval() -> None:
     metrics = evaluate(np.arange(10) % 2, np.arange(10) % 2, 2)
     assert metrics.macro_f1 == Quantity(1.0, None, None, 10)
-    assert metrics.accuracy.low is not None and metrics.accuracy.low < 0.75
+    assert metrics.accuracy.low is not None
+    assert metrics.accuracy.low < 0.75
 
 
 def test_intervals_are_those_of_drawing_images_within_each_class() -> None:
@@ -93,7 +99,8 @@ def test_the_interval_covers_the_true_macro_recall() -> None:
     for seed in range(200):
         predicted = np.where(rng.random(180) < recalls[labels], labels, (labels + 1) % 3)
         interval = evaluate(predicted, labels, 3, seed=seed).macro_recall
-        assert interval.low is not None and interval.high is not None
+        assert interval.low is not None
+        assert interval.high is not None
         covered += interval.low <= 0.8 <= interval.high
     assert 0.89 <= covered / 200 <= 0.99
 

@@ -61,7 +61,12 @@ class Precision:
     layers: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"asked": self.asked, "used": self.used, "float_part": self.float_part, "executed": dict(self.layers)}
+        return {
+            "asked": self.asked,
+            "used": self.used,
+            "float_part": self.float_part,
+            "executed": dict(self.layers),
+        }
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ class Session(ABC):
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
             expected = "x".join(map(str, self.input_shape))
-            raise InputError(f"engine input must be uint8 [N, {expected}], not {images.dtype} {list(images.shape)}")
+            raise InputError(
+                f"engine input must be uint8 [N, {expected}], not {images.dtype} {list(images.shape)}"
+            )
         return self._run(images)
 
     @abstractmethod
@@ -147,7 +154,13 @@ class Backend(ABC):
 
     @abstractmethod
     def quantize(
-        self, model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+        self,
+        model: Path,
+        calibration: Calibration,
+        recipe: Recipe,
+        target: Target,
+        keep_float: Sequence[str],
+        out: Path,
     ) -> None:
         """Write an INT8 QDQ ONNX of ``model`` to ``out``.
 
@@ -188,7 +201,9 @@ def matching_nodes(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
         try:
             expression = re.compile(pattern)
         except re.error as error:
-            raise InputError(f"keep_float pattern {pattern!r} is not a regular expression: {error}") from error
+            raise InputError(
+                f"keep_float pattern {pattern!r} is not a regular expression: {error}"
+            ) from error
         hits = [name for name in names if expression.fullmatch(name)]
         if not hits:
             raise InputError(f"keep_float pattern {pattern!r} matches no node of the model")

@@ -60,4 +60,6 @@ def predict_all(
     engine.run_many(feed(), consume)
     if not rows:
         raise EdgetlError("none of the images could be read")
-    return Predictions(tuple(rows), np.concatenate([outputs[index] for index in range(len(rows))]), unreadable)
+    return Predictions(
+        tuple(rows), np.concatenate([outputs[index] for index in range(len(rows))]), unreadable
+    )

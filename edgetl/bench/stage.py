@@ -46,7 +46,9 @@ class Speed:
     measured_at: str
 
 
-def measure_accuracy(context: Context, engine: Engine, samples: Sequence[Sample], contract: Contract) -> Predictions:
+def measure_accuracy(
+    context: Context, engine: Engine, samples: Sequence[Sample], contract: Contract
+) -> Predictions:
     """Logits of the held-out images through the deployed engine and its own preprocessing."""
     parts = {
         "engine": engine.digest,
@@ -73,7 +75,7 @@ def measure_speed(
     options: LatencyOptions | None = None,
     *,
     again: bool = False,
-) -> dict[str, Speed | str]:
+) -> list[Speed | str]:
     """Latency of all engines in interleaved rounds, then each one's throughput.
 
     Args:
@@ -81,7 +83,7 @@ def measure_speed(
         again: measure even if the store has these engines' figures.
 
     Returns:
-        By engine name; a string is the one-line error of an engine that failed.
+        In the order of ``engines``; a string is the one-line error of an engine that failed.
     """
     options = options or LatencyOptions()
     parts: dict[str, Any] = {
@@ -100,10 +102,13 @@ def measure_speed(
     with context.observer.stage("latency and throughput") as advance:
         entry = context.store.get("latency", parts, make)
     speeds = json.loads(entry.file(_LATENCY).read_text())
-    return {name: facts if isinstance(facts, str) else Speed(**facts) for name, facts in speeds.items()}
+    found = [speeds[engine.name] for engine in engines]
+    return [facts if isinstance(facts, str) else Speed(**facts) for facts in found]
 
 
-def _measure(engines: Sequence[Engine], image: np.ndarray, options: LatencyOptions, advance: Any) -> dict[str, Any]:
+def _measure(
+    engines: Sequence[Engine], image: np.ndarray, options: LatencyOptions, advance: Any
+) -> dict[str, Any]:
     results: dict[str, Any] = {}
     sessions = {}
     for engine in engines:
@@ -111,7 +116,9 @@ def _measure(engines: Sequence[Engine], image: np.ndarray, options: LatencyOptio
             sessions[engine.name] = engine.open()
         except EdgetlError as error:
             results[engine.name] = str(error)
-    latencies = measure(sessions, image, options, lambda name, share: advance(0.6 * share)) if sessions else {}
+    latencies = (
+        measure(sessions, image, options, lambda name, share: advance(0.6 * share)) if sessions else {}
+    )
     for position, engine in enumerate(engines):
         latency = latencies.get(engine.name)
         if isinstance(latency, EdgetlError):

@@ -95,7 +95,10 @@ def read_manifest(bundle: Path) -> Manifest:
 
 def _parse(document: Mapping[str, Any]) -> Manifest:
     engine = document["engine"]
-    files = {_safe(name): {"sha256": str(f["sha256"]), "bytes": int(f["bytes"])} for name, f in document["files"].items()}
+    files = {
+        _safe(name): {"sha256": str(f["sha256"]), "bytes": int(f["bytes"])}
+        for name, f in document["files"].items()
+    }
     return Manifest(
         target=str(document["target"]),
         engine=EngineSpec(

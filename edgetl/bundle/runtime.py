@@ -53,7 +53,8 @@ class Model:
         Raises:
             UnreadableImageError: if it can't be decoded.
         """
-        return self.session.run(preprocess(source, self.contract)[None])[0]
+        row: Float32 = self.session.run(preprocess(source, self.contract)[None])[0]
+        return row
 
     def predict(self, source: Source) -> Prediction:
         """Classify one picture: a path, encoded bytes, Pillow image or ``uint8 [h, w, 3]`` RGB array.

@@ -96,6 +96,10 @@ def _golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{folder}: golden files can't be read: {error}") from error
     shape = (len(images), *manifest.contract.input_shape)
-    if images.dtype != np.uint8 or images.shape != shape or expected.shape != (len(images), len(manifest.labels)):
+    if (
+        images.dtype != np.uint8
+        or images.shape != shape
+        or expected.shape != (len(images), len(manifest.labels))
+    ):
         raise BundleError(f"{folder}: golden files do not fit the manifest")
     return images, expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +24,7 @@ GOLDEN_INPUT = "golden/input.npy"
 GOLDEN_OUTPUT = "golden/output.npy"
 MEASUREMENTS = "measurements.json"
 SBOM = "sbom.json"
+TRAINED_ON = "trained_on.txt"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Content:
         portable: QDQ or float ONNX to fall back on or rebuild from.
         golden_input: uint8 ``[n, H, W, 3]``.
         golden_output: float32 ``[n, classes]``, the engine's own.
+        trained_on: SHA-256 of the training images, so that no bench mistakes them for unseen ones.
     """
 
     target: str
@@ -50,6 +52,7 @@ class Content:
     golden_input: UInt8
     golden_output: Float32
     measurements: Mapping[str, Any]
+    trained_on: Sequence[str] = ()
 
 
 def write_bundle(content: Content, out: Path) -> Path:
@@ -62,7 +65,10 @@ def write_bundle(content: Content, out: Path) -> Path:
         np.save(folder / GOLDEN_INPUT, content.golden_input)
         np.save(folder / GOLDEN_OUTPUT, content.golden_output)
         (folder / MEASUREMENTS).write_text(json.dumps(content.measurements, indent=1, sort_keys=True) + "\n")
-        (folder / SBOM).write_text(json.dumps(sbom(content.target, content.versions), indent=1, sort_keys=True) + "\n")
+        (folder / TRAINED_ON).write_text("".join(f"{digest}\n" for digest in sorted(content.trained_on)))
+        (folder / SBOM).write_text(
+            json.dumps(sbom(content.target, content.versions), indent=1, sort_keys=True) + "\n"
+        )
         (folder / NAME).write_text(_manifest(content, folder).to_json())
     return out
 

@@ -34,10 +34,23 @@ class TerminalObserver:
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         started = time.perf_counter()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(title, total=None)
 
@@ -66,7 +79,7 @@ def quiet_libraries() -> None:
     """Turn off the libraries' own narration; errors still raise."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore")
-    for name in ("nncf", "torch", "timm", "onnxscript", "onnx_ir", "root"):
+    for name in ("nncf", "torch", "timm", "onnxscript", "onnx_ir", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -11,7 +11,9 @@ from edgetl.cli.run import story
 
 
 @click.command()
-@click.option("-t", "--target", "targets", multiple=True, metavar="T", help="Device profile; may be repeated.")
+@click.option(
+    "-t", "--target", "targets", multiple=True, metavar="T", help="Device profile; may be repeated."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("edgetl-demo"), show_default=True)
 @json_option
 def command(targets: tuple[str, ...], out: Path, as_json: bool) -> int:

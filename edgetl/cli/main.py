@@ -46,7 +46,9 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="edgetl", message="%(prog)s %(version)s")
 def cli(debug: bool) -> None:
@@ -69,7 +71,9 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("edgetl: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        click.echo(
+            "edgetl: interrupted; what was finished is kept, the same command goes on from there", err=True
+        )
         return 130
     except EdgetlError as error:
         _complain(str(error), debug)

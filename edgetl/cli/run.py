@@ -12,15 +12,39 @@ from edgetl.cli.common import json_option, make_context, print_json
 
 @click.command()
 @click.argument("images", type=click.Path(path_type=Path))
-@click.option("-t", "--target", "targets", multiple=True, metavar="T", help="Device profile; may be repeated [this machine].")
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="T",
+    help="Device profile; may be repeated [this machine].",
+)
 @click.option("-b", "--backbone", metavar="B", help="timm model name [tf_efficientnet_lite0].")
 @click.option("--weights", metavar="FILE|hub", help="Backbone weights; 'hub' lets timm download its own.")
 @click.option("--recipe", metavar="R", help="Calibration recipe [the target's].")
-@click.option("--max-drop", type=click.FloatRange(min=0), metavar="PT", help="Gate: accuracy drop, percentage points.")
-@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate: p50 latency, ms.")
-@click.option("--refit-head/--no-refit-head", default=True, show_default=True, help="Fit the head again on the INT8 backbone.")
-@click.option("--val-fraction", type=float, default=0.2, show_default=True, help="Share held out where IMAGES has no val/.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, calibration and cross-validation.")
+@click.option(
+    "--max-drop", type=click.FloatRange(min=0), metavar="PT", help="Gate: accuracy drop, percentage points."
+)
+@click.option(
+    "--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate: p50 latency, ms."
+)
+@click.option(
+    "--refit-head/--no-refit-head",
+    default=True,
+    show_default=True,
+    help="Fit the head again on the INT8 backbone.",
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Share held out where IMAGES has no val/.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the split, calibration and cross-validation."
+)
 @click.option("--remeasure", is_flag=True, help="Take latencies anew even if they are in the store.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("edgetl-out"), show_default=True)
 @json_option
@@ -44,7 +68,9 @@ def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
         print_json(results)
     else:
         render_summary(results, Console())
-        click.echo(f"report: {out / 'report.html'}   results: {out / 'results.json'}   bundles: {out / 'bundles'}")
+        click.echo(
+            f"report: {out / 'report.html'}   results: {out / 'results.json'}   bundles: {out / 'bundles'}"
+        )
     return gate_status(results)
 
 

@@ -102,10 +102,14 @@ def _to_rgb(image: Image.Image, background: int) -> Image.Image:
     if image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImageError("32-bit integer pixels beyond the 16-bit range have no defined brightness")
+            raise UnreadableImageError(
+                "32-bit integer pixels beyond the 16-bit range have no defined brightness"
+            )
         return _from_sixteen_bit(values)
     if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no defined brightness range; convert to 8 bits")
+        raise UnreadableImageError(
+            "floating-point pixels have no defined brightness range; convert to 8 bits"
+        )
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         base = Image.new("RGBA", layer.size, (background, background, background, 255))

@@ -44,7 +44,9 @@ def graft_prefix(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
     )
     prefix = [
         helper.make_node("Cast", [INPUT], ["edgetl_float"], name="edgetl/cast", to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["edgetl_float"], ["edgetl_nchw"], name="edgetl/layout", perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "Transpose", ["edgetl_float"], ["edgetl_nchw"], name="edgetl/layout", perm=[0, 3, 1, 2]
+        ),
         helper.make_node("Sub", ["edgetl_nchw", "edgetl_mean"], ["edgetl_centred"], name="edgetl/mean"),
         helper.make_node("Div", ["edgetl_centred", "edgetl_std"], [source.name], name="edgetl/std"),
     ]
@@ -84,7 +86,9 @@ def float_input(model: onnx.ModelProto, contract: Contract) -> onnx.ValueInfoPro
         raise InputError(f"input {inputs[0].name!r} is {kind} {dims}; expected FLOAT [N, 3, H, W]")
     expected = (contract.height, contract.width)
     if any(size not in (0, wanted) for size, wanted in zip(dims[2:], expected, strict=True)):
-        raise InputError(f"input {inputs[0].name!r} is {dims[2]}x{dims[3]}; the contract says {expected[0]}x{expected[1]}")
+        raise InputError(
+            f"input {inputs[0].name!r} is {dims[2]}x{dims[3]}; the contract says {expected[0]}x{expected[1]}"
+        )
     return inputs[0]
 
 
@@ -99,7 +103,10 @@ def _batch_dimension(source: onnx.ValueInfoProto) -> int | str:
 
 
 def set_metadata(
-    model: onnx.ModelProto, contract: Contract, labels: Sequence[str] | None = None, extra: Mapping[str, str] | None = None
+    model: onnx.ModelProto,
+    contract: Contract,
+    labels: Sequence[str] | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> None:
     """Write the contract (and labels) into the model's metadata, replacing what was there."""
     values = read_raw_metadata(model)

@@ -104,9 +104,9 @@ def list_images(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
 
 def _real_folder(root: Path) -> Path:
     shown = printable(str(root))
-    if not os.path.exists(root):
+    if not root.exists():
         raise InputError(f"{shown} does not exist; check the path of the image folder")
-    if not os.path.isdir(root):
+    if not root.is_dir():
         raise InputError(f"{shown} is a file; give the folder the images are in")
     try:
         os.scandir(root).close()

@@ -80,7 +80,10 @@ def read(path: Path) -> onnx.ModelProto:
 
 def _refuse_nan(model: onnx.ModelProto, path: Path) -> None:
     for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(tensor)).all():
+        if (
+            tensor.data_type == onnx.TensorProto.FLOAT
+            and not np.isfinite(numpy_helper.to_array(tensor)).all()
+        ):
             raise InputError(f"{path}: weights {tensor.name!r} hold NaN or infinity")
 
 

@@ -75,6 +75,6 @@ def require(parity: Parity) -> None:
     """
     if parity.max_abs > RELATIVE_TOLERANCE * max(parity.scale, 1e-6):
         raise EdgetlError(
-            f"export: ONNX and torch differ by up to {parity.max_abs:.3g} (logits spread {parity.scale:.3g}); "
-            "the exported model is not the trained one"
+            f"export: ONNX and torch differ by up to {parity.max_abs:.3g} where logits spread "
+            f"{parity.scale:.3g}; the exported model is not the trained one"
         )

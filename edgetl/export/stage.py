@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from edgetl.backends.base import UInt8
 from edgetl.context import Context, open_throughput
 from edgetl.contract import Contract, UnreadableImageError
 from edgetl.contract.onnx_prefix import set_metadata
 from edgetl.contract.stream import stream
 from edgetl.data import Sample
-from edgetl.errors import EdgetlError
 from edgetl.export.graph import read, save
 from edgetl.export.head import add_head
 from edgetl.export.parity import Float32, Parity, compare, require
+from edgetl.export.torch_onnx import export_backbone
 from edgetl.files import digest_of, sha256_file
 from edgetl.quantity import Quantity
 from edgetl.transfer.backbones import Backbone, load
@@ -25,12 +27,27 @@ from edgetl.transfer.head import Head
 from edgetl.versions import versions
 
 _MODEL = "model.onnx"
+_EXPORTERS = ("torch", "onnx", "onnxscript", "onnxslim")
 PARITY_IMAGES = 32
+
+
+def compile_backbone(context: Context, backbone: Backbone) -> tuple[Path, Contract]:
+    """The backbone as ONNX with the contract's prefix; torch is imported only if the store has it not."""
+    parts = {**backbone.parts(), "exporters": versions(*_EXPORTERS), "prefix": 1}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        module, contract = load(backbone)
+        facts = export_backbone(module, contract, folder / _MODEL)
+        return {**facts, "contract": contract.to_dict()}
+
+    with context.observer.stage(f"export backbone {backbone.name}"):
+        entry = context.store.get("backbone", parts, make)
+    return entry.file(_MODEL), Contract.from_dict(entry.facts["contract"])
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file ``images: uint8 [N, H, W, 3] → logits: float32 [N, C]`` with its contract and labels inside."""
+    """An ONNX ``images: uint8 [N, H, W, 3] → logits: float32 [N, C]`` with contract and labels inside."""
 
     path: Path
     digest: str
@@ -38,7 +55,13 @@ class Exported:
 
 
 def assemble(
-    context: Context, backbone: Path, head: Head, contract: Contract, labels: Sequence[str], *, batch: int | None = None
+    context: Context,
+    backbone: Path,
+    head: Head,
+    contract: Contract,
+    labels: Sequence[str],
+    *,
+    batch: int | None = None,
 ) -> Exported:
     """Join a backbone (float or quantized) and a head; write contract and labels into the metadata."""
     parts = {
@@ -72,25 +95,42 @@ def _fix_batch(model: Any, batch: int) -> None:
 
 
 def check_parity(
-    context: Context, exported: Exported, source: Backbone, head: Head, contract: Contract, samples: Sequence[Sample]
+    context: Context,
+    exported: Exported,
+    source: Backbone,
+    head: Head,
+    contract: Contract,
+    samples: Sequence[Sample],
 ) -> Parity:
-    """Compare the exported model with torch on the first real images.
+    """Compare the exported model with torch on the first of the held-out images.
 
     Raises:
         EdgetlError: if they differ by more than the tolerance.
     """
     chosen = list(samples[:PARITY_IMAGES])
+    decoded = stream((sample.path for sample in chosen), contract)
+    images = [image for image in decoded if not isinstance(image, UnreadableImageError)]
+    return require_parity(context, exported, source, head, contract, np.stack(images))
+
+
+def require_parity(
+    context: Context, exported: Exported, source: Backbone, head: Head, contract: Contract, images: UInt8
+) -> Parity:
+    """Compare the exported model with torch on preprocessed images, ``uint8 [n, H, W, 3]``.
+
+    Raises:
+        EdgetlError: if they differ by more than the tolerance.
+    """
     spec = context.reference
     parts = {
         "model": exported.digest,
-        "images": [sample.digest for sample in chosen],
+        "images": hashlib.sha256(images.tobytes()).hexdigest(),
         **source.parts(),
         **context.engine_parts(spec),
         "torch": versions("torch"),
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
-        images = _decode(chosen, contract)
         found: dict[int, Float32] = {}
         open_throughput(exported.path, spec).run_many((image[None] for image in images), found.__setitem__)
         candidate = np.concatenate([found[index] for index in range(len(images))])
@@ -103,15 +143,7 @@ def check_parity(
     return Parity(**{**facts, "top1_agreement": Quantity.from_dict(facts["top1_agreement"])})
 
 
-def _decode(samples: Sequence[Sample], contract: Contract) -> np.ndarray:
-    decoded = stream((sample.path for sample in samples), contract)
-    images = [image for image in decoded if not isinstance(image, UnreadableImageError)]
-    if not images:
-        raise EdgetlError("export: none of the images for the comparison with torch can be read")
-    return np.stack(images)
-
-
-def _torch_logits(source: Backbone, head: Head, contract: Contract, images: np.ndarray) -> Float32:
+def _torch_logits(source: Backbone, head: Head, contract: Contract, images: UInt8) -> Float32:
     import torch
 
     module, _ = load(source)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 FEATURES = "features"
 
 
-def export_backbone(module: torch.nn.Module, contract: Contract, out: Path, *, batch: int | None = None) -> dict[str, Any]:
+def export_backbone(
+    module: torch.nn.Module, contract: Contract, out: Path, *, batch: int | None = None
+) -> dict[str, Any]:
     """Write ``images: uint8 [N, H, W, 3] → features: float32 [N, D]`` as ONNX.
 
     Args:
@@ -53,7 +55,9 @@ def export_backbone(module: torch.nn.Module, contract: Contract, out: Path, *, b
                 verbose=False,
             )
     except Exception as error:  # torch's exporter wraps whatever a model raises
-        raise EdgetlError(f"torch cannot export {type(module).__name__} to ONNX: {str(error).splitlines()[0]}") from error
+        raise EdgetlError(
+            f"torch cannot export {type(module).__name__} to ONNX: {str(error).splitlines()[0]}"
+        ) from error
     if program is None:
         raise EdgetlError(f"torch returned no ONNX program for {type(module).__name__}")
     model = graft_prefix(program.model_proto, contract)

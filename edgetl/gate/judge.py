@@ -29,7 +29,7 @@ def judge(
         verdicts.append(_judge_latency(p50_ms, max_latency, reasons))
     for worst in ("failed", "undecided", "passed"):
         if worst in verdicts:
-            return worst, reasons  # type: ignore[return-value]
+            return worst, reasons
     return "none", reasons
 
 
@@ -43,7 +43,11 @@ def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gat
         reasons.append(f"accuracy drop {drop.value:.2f} {interval} points exceeds {budget:g}")
     if result == "undecided":
         needed = images_needed(drop, budget)
-        more = f"about {needed - drop.n:,} more held-out images would decide" if needed else "no feasible number of images decides"
+        more = (
+            f"about {needed - drop.n:,} more held-out images would decide"
+            if needed
+            else "no feasible number of images decides"
+        )
         reasons.append(f"accuracy drop {drop.value:.2f} {interval} points against {budget:g}: {more}")
     return result
 

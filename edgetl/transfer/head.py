@@ -40,7 +40,7 @@ class Head:
     """A linear head: ``weight`` float32 ``[classes, features]``, ``bias`` float32 ``[classes]``.
 
     ``cross_validation`` holds ``(l2, accuracy)`` of each strength tried and ``log_loss`` the matching
-    ``(l2, held-out log-loss)``, by which the strength was chosen; both are empty if ``l2`` was given.
+    ``(l2, held-out log-loss)``; both are empty if ``l2`` was given.
     """
 
     weight: Floats
@@ -73,9 +73,10 @@ def fit_head(
         l2: the strength; chosen from :data:`STRENGTHS` by cross-validation if None.
         groups: one key an image (its digest); images with the same key stay in the same fold.
 
-    The strength chosen has the lowest held-out log-loss; equals go to the stronger. Log-loss judges by every
-    image, accuracy only by the few that flip: on few images its winner is a matter of luck, and its heads
-    are overconfident.
+    The strength chosen has the lowest held-out log-loss of those whose held-out accuracy is within a standard
+    error of the best (after Breiman et al., *Classification and Regression Trees*, 1984, 3.4.3); equals go to
+    the stronger, the simpler model. Accuracy alone turns on the few images that flip, so that on few images
+    its winner is luck and overconfident; log-loss alone would pay for confidence with accuracy.
 
     Raises:
         InputError: if shapes, labels or groups do not fit, or a feature is not finite.
@@ -125,9 +126,10 @@ def _checked(
     finite = np.isfinite(x).all(1)
     if not finite.all():
         bad = int(np.argmin(finite))
+        column = int(np.argmin(np.isfinite(x[bad])))
         raise InputError(
             f"{np.count_nonzero(~finite)} of {len(x)} images have NaN or infinite features (first: "
-            f"image {bad}, feature {int(np.argmin(np.isfinite(x[bad])))}): the backbone overflows, use float32"
+            f"image {bad}, feature {column}): the backbone overflows; use float32"
         )
     return x, y.astype(np.int64)
 
@@ -182,28 +184,36 @@ def _cross_validate(problem: LogisticProblem, fold: Ints) -> _Choice:
     """Try strengths from strong to weak, each from the last one's solution, until log-loss keeps rising."""
     one_fold = problem.rows.size * problem.classes
     usable = np.unique(fold[fold >= 0])[: max(1, _CV_PRODUCTS // one_fold)]
-    best = _Choice(_FALLBACK_L2, (), (), problem.zeros())
     if len(usable) == 0:
-        return best
+        return _Choice(_FALLBACK_L2, (), (), problem.zeros())
     training = (fold[:, None] != usable).astype(np.float32)
     folded = LogisticProblem(
         problem.rows, problem.mean_square, problem.labels, problem.classes, training / training.sum(0)
     )
     held, column = np.nonzero(fold[:, None] == usable)
-    at, lowest, rises = folded.zeros(), np.inf, 0
+    at, rises = folded.zeros(), 0
     accuracies: list[tuple[float, float]] = []
     log_losses: list[tuple[float, float]] = []
+    starts: list[Doubles] = []
     for l2 in STRENGTHS:
         at = folded.minimise(l2, at, _CV_TOLERANCE, np.float32)
         accuracy, log_loss = _scores(folded, at, held, column)
         rises = rises + 1 if log_losses and log_loss > log_losses[-1][1] else 0
         accuracies.append((l2, accuracy))
         log_losses.append((l2, log_loss))
-        if log_loss < lowest:
-            lowest, best = log_loss, _Choice(l2, (), (), at.mean(1, keepdims=True))
+        starts.append(at.mean(1, keepdims=True))
         if rises == _RISES_TO_STOP:
             break
-    return _Choice(best.l2, tuple(accuracies), tuple(log_losses), best.start)
+    best = _select([a for _, a in accuracies], [loss for _, loss in log_losses], len(held))
+    return _Choice(STRENGTHS[best], tuple(accuracies), tuple(log_losses), starts[best])
+
+
+def _select(accuracies: list[float], log_losses: list[float], images: int) -> int:
+    top = max(accuracies)
+    # One image is added to each side, since no error among few images does not mean no uncertainty.
+    share = (top * images + 1) / (images + 2)
+    within = top - np.sqrt(share * (1 - share) / images)
+    return min((i for i, a in enumerate(accuracies) if a >= within), key=lambda i: (log_losses[i], i))
 
 
 def _scores(folded: LogisticProblem, at: Doubles, held: Ints, column: Ints) -> tuple[float, float]:

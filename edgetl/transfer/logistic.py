@@ -6,9 +6,8 @@ With fewer rows than features these axes are the rows' span, which contains the 
 Problems differ in their image weights only (the folds of a cross-validation), so all go through the same
 products.
 
-In NumPy alone: on 1,649 x 1,280 features and 10 classes a whole five-fold path of 11 strengths takes about as
-long as a dozen of its 55 fits would with scikit-learn's fastest solver (newton-cg), and SciPy's L-BFGS-B is
-slower still, because its BLAS threads and NumPy's get in each other's way.
+In NumPy alone: on 1,649 x 1,280 features and 10 classes a five-fold path of 10 strengths takes 1.3 s on 2
+cores where scikit-learn's LogisticRegressionCV takes 2.9 s (newton-cg; its lbfgs is slower).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +14,17 @@ from edgetl.backends.base import EngineSpec
 from edgetl.context import Context, open_throughput
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
-from edgetl.errors import InputError
-from edgetl.files import atomic_folder, digest_of, sha256_file
+from edgetl.files import digest_of, sha256_file
 from edgetl.metrics import Metrics, evaluate
 from edgetl.store import Entry
-from edgetl.transfer.backbones import Backbone, load
+from edgetl.transfer.backbones import Backbone
 from edgetl.transfer.features import Features, extract
 from edgetl.transfer.head import Head, fit_head
 from edgetl.versions import versions
 
-_MODEL = "backbone.onnx"
 _HEAD = "head.npz"
-_FACTS = "model.json"
-_EXPORTERS = ("torch", "onnx", "onnxscript", "onnxslim")
-_FITTERS = ("numpy", "scipy", "scikit-learn")
+_FITTER_VERSION = 1
+"""Raised when the fit's result changes, so that older heads in a store are not taken for new ones."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +59,13 @@ class Trained:
     fitted: FittedHead
 
 
-def compile_backbone(context: Context, backbone: Backbone) -> tuple[Path, Contract]:
-    """The backbone as ONNX with the contract's prefix; torch is imported only if the store has it not."""
-    parts = {**backbone.parts(), "exporters": versions(*_EXPORTERS), "prefix": 1}
-
-    def make(folder: Path) -> Mapping[str, Any]:
-        from edgetl.export.torch_onnx import export_backbone
-
-        module, contract = load(backbone)
-        facts = export_backbone(module, contract, folder / _MODEL)
-        return {**facts, "contract": contract.to_dict()}
-
-    with context.observer.stage(f"export backbone {backbone.name}"):
-        entry = context.store.get("backbone", parts, make)
-    return entry.file(_MODEL), Contract.from_dict(entry.facts["contract"])
-
-
-def train(context: Context, dataset: Dataset, backbone: Backbone, *, seed: int = 0) -> tuple[Trained, Dataset]:
+def train(
+    context: Context, dataset: Dataset, source: Backbone, graph: Path, contract: Contract, *, seed: int = 0
+) -> tuple[Trained, Dataset]:
     """Fit a new head on a frozen backbone.
+
+    Args:
+        graph: the backbone as ONNX; see ``export.stage.compile_backbone``.
 
     Returns:
         The model, and the dataset without the images that turned out unreadable.
@@ -88,9 +73,8 @@ def train(context: Context, dataset: Dataset, backbone: Backbone, *, seed: int =
     Raises:
         InputError: if too few images can be read.
     """
-    graph, contract = compile_backbone(context, backbone)
     fitted, dataset = fit_on_engine(context, graph, context.reference, contract, dataset, seed=seed)
-    return Trained(graph, backbone, contract, dataset.classes, fitted), dataset
+    return Trained(graph, source, contract, dataset.classes, fitted), dataset
 
 
 def fit_on_engine(
@@ -123,7 +107,7 @@ def fit_on_engine(
         dataset = dataset.without(features.unreadable)
     with context.observer.stage("fit head"):
         entry = _head_entry(context, features, dataset, seed)
-    head = _read_head(entry.file(_HEAD), entry.facts)
+    head = read_head(entry.file(_HEAD), entry.facts)
     metrics = _held_out_metrics(head, features, dataset.held_out, len(dataset.classes))
     return FittedHead(head, features, metrics, seconds, entry.facts["seconds"]), dataset
 
@@ -135,13 +119,17 @@ def _head_entry(context: Context, features: Features, dataset: Dataset, seed: in
         "features": digest_of([entry.digest for entry in features.entries]),
         "classes": len(dataset.classes),
         "seed": seed,
-        "fitters": versions(*_FITTERS),
+        "fitter": [_FITTER_VERSION, versions("numpy")],
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
         labels = np.array([label for _, label in rows])
         head = fit_head(
-            features.matrix(dataset.train), labels, len(dataset.classes), seed=seed, groups=[digest for digest, _ in rows]
+            features.matrix(dataset.train),
+            labels,
+            len(dataset.classes),
+            seed=seed,
+            groups=[digest for digest, _ in rows],
         )
         np.savez(folder / _HEAD, weight=head.weight, bias=head.bias)
         return {"l2": head.l2, "cross_validation": [list(step) for step in head.cross_validation]}
@@ -149,13 +137,15 @@ def _head_entry(context: Context, features: Features, dataset: Dataset, seed: in
     return context.store.get("head", parts, make)
 
 
-def _read_head(path: Path, facts: Mapping[str, Any]) -> Head:
+def read_head(path: Path, facts: Mapping[str, Any]) -> Head:
     with np.load(path, allow_pickle=False) as arrays:
         path_steps = tuple((float(l2), float(accuracy)) for l2, accuracy in facts["cross_validation"])
         return Head(arrays["weight"], arrays["bias"], facts["l2"], path_steps)
 
 
-def _held_out_metrics(head: Head, features: Features, samples: tuple[Sample, ...], classes: int) -> Metrics | None:
+def _held_out_metrics(
+    head: Head, features: Features, samples: tuple[Sample, ...], classes: int
+) -> Metrics | None:
     if not samples:
         return None
     labels = np.array([sample.label for sample in samples])
@@ -174,57 +164,3 @@ class _Stopwatch:
         whole = computed == total
         entry = self._store.get("timing", self._parts, lambda folder: {"elapsed": elapsed if whole else None})
         return float(entry.facts["elapsed"] or elapsed)
-
-
-def save_model(trained: Trained, out: Path, facts: Mapping[str, Any]) -> None:
-    """Write a model folder: the backbone's graph, the head, and ``model.json``."""
-    head = trained.fitted.head
-    with atomic_folder(out) as folder:
-        (folder / _MODEL).write_bytes(trained.backbone.read_bytes())
-        np.savez(folder / _HEAD, weight=head.weight, bias=head.bias)
-        document = {
-            "schema": "edgetl.model/1",
-            "contract": trained.contract.to_dict(),
-            "labels": list(trained.labels),
-            "backbone": {"name": trained.source.name, "weights": trained.source.digest},
-            "weights_file": str(trained.source.weights) if trained.source.weights else None,
-            "l2": head.l2,
-            "cross_validation": [list(step) for step in head.cross_validation],
-            **facts,
-        }
-        (folder / _FACTS).write_text(json.dumps(document, indent=1) + "\n")
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A model folder read back."""
-
-    backbone: Path
-    source: Backbone
-    contract: Contract
-    labels: tuple[str, ...]
-    head: Head
-
-
-def read_model(folder: Path) -> SavedModel:
-    """Read a folder that :func:`save_model` wrote.
-
-    Raises:
-        InputError: if it is no model folder, or damaged.
-    """
-    path = folder / _FACTS
-    if not path.is_file():
-        raise InputError(f"{folder} is not a model folder (no {_FACTS}); make one with: edgetl train IMAGES -o {folder}")
-    try:
-        document = json.loads(path.read_text())
-        weights = document["weights_file"]
-        return SavedModel(
-            backbone=folder / _MODEL,
-            source=Backbone(document["backbone"]["name"], Path(weights) if weights else None, document["backbone"]["weights"]),
-            contract=Contract.from_dict(document["contract"]),
-            labels=tuple(document["labels"]),
-            head=_read_head(folder / _HEAD, document),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-

@@ -53,8 +53,11 @@ def test_coverage_is_nominal(loss: float, gain: float, n: int) -> None:
 
 def test_drop_is_in_points_and_positive_where_b_is_worse() -> None:
     drop = paired_drop(*_pair(6, 2, 200))
-    assert drop.value == pytest.approx(2.0) and drop.n == 200
-    assert drop.low is not None and drop.high is not None and drop.low < 2.0 < drop.high
+    assert drop.value == pytest.approx(2.0)
+    assert drop.n == 200
+    assert drop.low is not None
+    assert drop.high is not None
+    assert drop.low < 2.0 < drop.high
     back = paired_drop(*_pair(6, 2, 200)[::-1])
     assert (back.value, back.low, back.high) == pytest.approx((-2.0, -drop.high, -drop.low))
 
@@ -62,14 +65,16 @@ def test_drop_is_in_points_and_positive_where_b_is_worse() -> None:
 def test_no_difference_is_not_certainty() -> None:
     drop = paired_drop(*_pair(0, 0, 100))
     z2 = Z95**2
-    assert drop.value == 0 and drop.high == pytest.approx(100 * z2 / (100 + z2))
+    assert drop.value == 0
+    assert drop.high == pytest.approx(100 * z2 / (100 + z2))
     assert drop.low == pytest.approx(-100 * z2 / (100 + z2))
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(5, 0), (0, 5)])
 def test_everything_changes(lost: int, gained: int) -> None:
     drop = paired_drop(*_pair(lost, gained, 5))
-    assert drop.low is not None and drop.high is not None
+    assert drop.low is not None
+    assert drop.high is not None
     assert -100 <= drop.low <= drop.value <= drop.high <= 100
 
 
@@ -77,7 +82,9 @@ def test_pairing_counts() -> None:
     """Same accuracies, but the interval is tighter where both classifiers fail on the same images."""
     together, apart = paired_drop(*_pair(4, 0, 400)), paired_drop(*_pair(24, 20, 400))
     assert together.value == apart.value
-    assert together.high is not None and apart.high is not None and together.high < apart.high
+    assert together.high is not None
+    assert apart.high is not None
+    assert together.high < apart.high
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (5, 0), (9, 2), (7, 7), (30, 12), (600, 500)])
@@ -107,13 +114,15 @@ def test_images_needed_is_the_smallest_sample_that_decides(
     drop = paired_drop(*_pair(lost, gained, n))
     assert verdict(drop, budget) == "undecided"
     needed = images_needed(drop, budget)
-    assert needed is not None and needed > n
+    assert needed is not None
+    assert needed > n
 
     def judged(size: int) -> str:
         low, high = score_interval(lost * size / n, gained * size / n, size)
         return verdict(Quantity(drop.value, 100 * low, 100 * high, size), budget)
 
-    assert judged(needed + 1) != "undecided" and judged(needed - 1) == "undecided"
+    assert judged(needed + 1) != "undecided"
+    assert judged(needed - 1) == "undecided"
 
 
 def test_images_needed_without_any_discordant_image() -> None:

@@ -27,7 +27,13 @@ class OnnxRuntimeBackend(Backend):
         return Availability(True, {"onnxruntime": onnxruntime.__version__}, providers)
 
     def quantize(
-        self, model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+        self,
+        model: Path,
+        calibration: Calibration,
+        recipe: Recipe,
+        target: Target,
+        keep_float: Sequence[str],
+        out: Path,
     ) -> None:
         try:
             from edgetl.backends.onnxruntime.quantizer import quantize

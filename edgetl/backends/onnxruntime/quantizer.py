@@ -52,7 +52,12 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(
-    model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+    model: Path,
+    calibration: Calibration,
+    recipe: Recipe,
+    target: Target,
+    keep_float: Sequence[str],
+    out: Path,
 ) -> None:
     """Write an INT8 QDQ ONNX of ``model`` to ``out``: unsigned activations, signed weights.
 
@@ -82,7 +87,9 @@ def quantize(
                 extra_options=options,
             )
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-        raise BackendError(f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}") from error
+        raise BackendError(
+            f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -54,13 +54,17 @@ class OnnxRuntimeSession(Session):
         provider_options = dict(self._spec.options)
         try:
             session = onnxruntime.InferenceSession(
-                str(self._engine), options, providers=[(asked, provider_options) if provider_options else asked]
+                str(self._engine),
+                options,
+                providers=[(asked, provider_options) if provider_options else asked],
             )
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise loading_failed(self._engine, error) from error
         got = session.get_providers()
         if got[0] != asked:
-            raise BackendError(f"asked onnxruntime for {asked}, it fell back to {got[0]}; refusing to go on silently")
+            raise BackendError(
+                f"asked onnxruntime for {asked}, it fell back to {got[0]}; refusing to go on silently"
+            )
         return session
 
     def _run(self, images: UInt8) -> Float32:
@@ -109,7 +113,9 @@ class OnnxRuntimeSession(Session):
             for _ in range(2):
                 session.run(self._outputs, {self._input: image})
             events = json.loads(Path(session.end_profiling()).read_text())
-        nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+        nodes = [
+            event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})
+        ]
         if not nodes:
             raise BackendError("onnxruntime's profile lists no executed node; cannot prove placement")
         return nodes[len(nodes) // 2 :]
@@ -126,11 +132,12 @@ def _operand_precision(event: dict[str, Any]) -> str:
     """Precision of an operator's first operand."""
     types = event["args"].get("input_type_shape") or [{}]
     first = next(iter(types[0]), "unknown")
-    return {"uint8": "int8", "int8": "int8", "float": "f32", "float16": "f16", "bfloat16": "bf16"}.get(first, first)
+    return {"uint8": "int8", "int8": "int8", "float": "f32", "float16": "f16", "bfloat16": "bf16"}.get(
+        first, first
+    )
 
 
 def _drain(pending: dict[Future[Float32], int], consume: Consume) -> None:
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
         consume(pending.pop(future), future.result())
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
 from edgetl.errors import BackendError, MissingDependencyError
@@ -30,7 +30,13 @@ class OpenVinoBackend(Backend):
         return Availability(True, versions, devices)
 
     def quantize(
-        self, model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+        self,
+        model: Path,
+        calibration: Calibration,
+        recipe: Recipe,
+        target: Target,
+        keep_float: Sequence[str],
+        out: Path,
     ) -> None:
         try:
             from edgetl.backends.openvino.quantizer import quantize
@@ -45,7 +51,9 @@ class OpenVinoBackend(Backend):
             network.reshape([target.batch, *list(network.input().partial_shape)[1:]])
             openvino.save_model(network, folder / "model.xml", compress_to_fp16=False)
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot build {model.name}: {str(error).splitlines()[-1]}") from error
+            raise BackendError(
+                f"OpenVINO cannot build {model.name}: {str(error).splitlines()[-1]}"
+            ) from error
         return "model.xml"
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
@@ -55,10 +63,9 @@ class OpenVinoBackend(Backend):
         return OpenVinoSession(engine, spec, throughput=throughput)
 
 
-def _openvino():  # type: ignore[no-untyped-def]
+def _openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
         raise MissingDependencyError("openvino", "openvino") from error
     return openvino
-

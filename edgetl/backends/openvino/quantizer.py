@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +31,12 @@ class _Images:
 
 
 def quantize(
-    model: Path, calibration: Calibration, recipe: Recipe, target: Target, keep_float: Sequence[str], out: Path
+    model: Path,
+    calibration: Calibration,
+    recipe: Recipe,
+    target: Target,
+    keep_float: Sequence[str],
+    out: Path,
 ) -> None:
     """Write an INT8 QDQ ONNX of ``model`` to ``out``.
 
@@ -37,24 +44,32 @@ def quantize(
         InputError: if NNCF does not know the recipe's range method.
         BackendError: if NNCF fails.
     """
-    logging.getLogger("nncf").setLevel(logging.WARNING)
     # symmetric activations spare the integer kernels the zero-point compensation
     mixed = recipe.activations == "asymmetric"
     preset = nncf.QuantizationPreset.MIXED if mixed else nncf.QuantizationPreset.PERFORMANCE
     try:
-        quantized = nncf.quantize(
-            onnx.load(model),
-            nncf.Dataset(_Images(calibration), lambda image: {INPUT: image}),
-            preset=preset,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=calibration.count,
-            fast_bias_correction=recipe.bias_correction != "full",
-            ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
-            advanced_parameters=_advanced(recipe, target),
-        )
+        with _quiet():
+            quantized = nncf.quantize(
+                onnx.load(model),
+                nncf.Dataset(_Images(calibration), lambda image: {INPUT: image}),
+                preset=preset,
+                target_device=nncf.TargetDevice.CPU,
+                subset_size=calibration.count,
+                fast_bias_correction=recipe.bias_correction != "full",
+                ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
+                advanced_parameters=_advanced(recipe, target),
+            )
     except (nncf.ValidationError, nncf.InternalError, RuntimeError, ValueError) as error:
         raise BackendError(f"NNCF cannot quantize {model.name}: {' '.join(str(error).split())}") from error
     onnx.save(quantized, out)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NNCF draws its own progress bars on stdout, which belongs to the caller."""
+    logging.getLogger("nncf").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _advanced(recipe: Recipe, target: Target) -> AdvancedQuantizationParameters:

@@ -102,7 +102,8 @@ class OpenVinoSession(Session):
         for operation in self._compiled.get_runtime_model().get_ops():
             info = operation.get_rt_info()
             yield {
-                key: info[key].astype(str) if key in info else "" for key in ("layerType", "runtimePrecision", "primitiveType")
+                key: info[key].astype(str) if key in info else ""
+                for key in ("layerType", "runtimePrecision", "primitiveType")
             }
 
 

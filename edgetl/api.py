@@ -1,0 +1,229 @@
+"""The verbs as Python functions: the command line calls these and prints what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.context import Context
+from edgetl.errors import InputError
+
+if TYPE_CHECKING:
+    from edgetl.bundle.runtime import Prediction
+    from edgetl.contract import Contract
+
+PathLike = str | Path
+
+
+def run(
+    images: PathLike,
+    *,
+    targets: Sequence[str] = (),
+    out: PathLike = "edgetl-out",
+    context: Context | None = None,
+    max_drop: float | None = None,
+    max_latency: float | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """From a folder of images to measured engines; ``options`` are ``pipeline.RunOptions``' fields.
+
+    Returns:
+        The results document, which is also written to ``out/results.json``.
+    """
+    from edgetl import pipeline
+    from edgetl.results import Budgets
+
+    budgets = Budgets(max_drop, max_latency)
+    chosen = pipeline.RunOptions(Path(images), Path(out), tuple(targets), budgets=budgets, **options)
+    return pipeline.run(chosen, context)
+
+
+def train(
+    images: PathLike,
+    out: PathLike,
+    *,
+    backbone: str | None = None,
+    weights: str | None = None,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    context: Context | None = None,
+) -> dict[str, Any]:
+    """Fit a new head on a frozen backbone and write a model folder.
+
+    Returns:
+        What was trained: backbone, classes, metrics on the held-out images, seconds, skipped images.
+    """
+    from edgetl.data import load_dataset
+    from edgetl.export.stage import compile_backbone
+    from edgetl.transfer.backbones import DEFAULT, resolve
+    from edgetl.transfer.saved import save_model
+    from edgetl.transfer.train import train as fit
+
+    context = context or Context()
+    source = resolve(backbone or DEFAULT, weights)
+    dataset = load_dataset(images, val_fraction=val_fraction, seed=seed)
+    graph, contract = compile_backbone(context, source)
+    trained, dataset = fit(context, dataset, source, graph, contract, seed=seed)
+    fitted = trained.fitted
+    facts = {
+        "dataset": dataset.to_dict(),
+        "skipped": [{"path": item.path, "reason": item.reason} for item in dataset.skipped],
+        "metrics": fitted.metrics.to_dict(dataset.classes) if fitted.metrics else None,
+        "seconds": {"features": fitted.features_seconds, "head": fitted.head_seconds},
+    }
+    save_model(trained, dataset.held_out, Path(out), facts)
+    return {"model": str(out), "backbone": source.name, "contract": trained.contract.fingerprint, **facts}
+
+
+def export(
+    model: PathLike, out: PathLike, *, batch: int | None = None, context: Context | None = None
+) -> dict[str, Any]:
+    """Write a model folder as ONNX, after comparing it with torch on the folder's own sample images.
+
+    Args:
+        batch: fixed batch size; None leaves it dynamic.
+
+    Returns:
+        Path, opset, number of nodes, and the parity with torch.
+    """
+    from edgetl.export.stage import assemble, require_parity
+    from edgetl.files import write_atomic
+    from edgetl.transfer.saved import read_model
+
+    context = context or Context()
+    saved = read_model(Path(model))
+    dynamic = assemble(context, saved.backbone, saved.head, saved.contract, saved.labels)
+    parity = require_parity(context, dynamic, saved.source(), saved.head, saved.contract, saved.samples())
+    exported = dynamic
+    if batch is not None:
+        exported = assemble(context, saved.backbone, saved.head, saved.contract, saved.labels, batch=batch)
+    write_atomic(Path(out), exported.path.read_bytes())
+    return {
+        "onnx": str(out),
+        "opset": exported.facts["opset"],
+        "nodes": exported.facts["nodes"],
+        "contract": saved.contract.fingerprint,
+        "parity": parity.to_dict(),
+    }
+
+
+def quantize(
+    onnx: PathLike,
+    images: PathLike,
+    target: str,
+    out: PathLike,
+    *,
+    recipe: str | None = None,
+    contract: Contract | None = None,
+    refit_head: bool = True,
+    seed: int = 0,
+    context: Context | None = None,
+) -> dict[str, Any]:
+    """Quantize an ONNX with calibration images, drawn from the training side where there is one.
+
+    The head of an edgetl model is refitted on the integer backbone if ``images`` is a labelled folder of
+    the model's own classes.
+
+    Args:
+        contract: preprocessing of a foreign ONNX; see ``edgetl.Contract``.
+
+    Returns:
+        Path, recipe, number of calibration images, and the refitted head's held-out accuracy.
+    """
+    from edgetl import profiles
+    from edgetl.midway import quantize_file
+
+    chosen = profiles.target(target)
+    return quantize_file(
+        context or Context(),
+        Path(onnx),
+        Path(images),
+        chosen,
+        profiles.recipe(recipe or chosen.recipe),
+        Path(out),
+        declared=contract,
+        refit_head=refit_head,
+        seed=seed,
+    )
+
+
+def build(
+    onnx: PathLike,
+    target: str,
+    out: PathLike,
+    *,
+    precision: str | None = None,
+    contract: Contract | None = None,
+    context: Context | None = None,
+) -> dict[str, Any]:
+    """Build an engine from a float or QDQ ONNX and write it as a bundle.
+
+    Args:
+        precision: ``f32`` to build a float engine for an INT8 target on purpose.
+
+    Returns:
+        Path of the bundle, precision read back, size.
+    """
+    from edgetl import profiles
+    from edgetl.midway import build_bundle
+
+    chosen = profiles.target(target)
+    if precision == "f32":
+        chosen = chosen.model_copy(update={"precision": "f32", "float_precision": "f32"})
+    elif precision not in (None, chosen.precision):
+        raise InputError(
+            f"target {target} is {chosen.precision}; --precision can only be f32 or {chosen.precision}"
+        )
+    return build_bundle(context or Context(), Path(onnx), chosen, Path(out), declared=contract)
+
+
+def bench(
+    bundle: PathLike,
+    images: PathLike | None = None,
+    *,
+    max_latency: float | None = None,
+    context: Context | None = None,
+    again: bool = True,
+) -> dict[str, Any]:
+    """Measure a bundle here: latency, throughput, placement, and accuracy if there are labelled images.
+
+    Returns:
+        A results document with one engine.
+    """
+    from edgetl.benchmark import bench_bundle
+
+    return bench_bundle(
+        context or Context(),
+        Path(bundle),
+        Path(images) if images is not None else None,
+        max_latency=max_latency,
+        again=again,
+    )
+
+
+def predict(bundle: PathLike, images: Sequence[PathLike]) -> list[Prediction]:
+    """Classify pictures with a bundle, in order.
+
+    Raises:
+        UnreadableImageError: if a picture can't be decoded.
+    """
+    from edgetl.bundle.runtime import load
+
+    model = load(bundle)
+    return [model.predict(Path(image)) for image in images]
+
+
+def report(results: PathLike, out: PathLike | None = None, *, images: PathLike | None = None) -> Path:
+    """Write ``report.html`` beside a results document.
+
+    Args:
+        images: the image folder for thumbnails; None takes the one the results name.
+    """
+    from edgetl.report import write_report
+    from edgetl.results import read_results
+
+    document = read_results(Path(results))
+    folder = Path(results) if Path(results).is_dir() else Path(results).parent
+    root = Path(images or document["dataset"]["root"])
+    return write_report(document, Path(out) if out else folder / "report.html", images=root)

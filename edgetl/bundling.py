@@ -1,0 +1,48 @@
+"""What goes into the bundle of an engine, recorded from the loaded engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgetl.backends.base import UInt8
+from edgetl.bundle.write import Content
+from edgetl.context import Context
+from edgetl.contract import Contract
+from edgetl.engines import Engine
+
+GOLDEN_IMAGES = 4
+
+
+def content_of(
+    context: Context,
+    engine: Engine,
+    contract: Contract,
+    labels: tuple[str, ...],
+    golden: UInt8,
+    *,
+    provenance: dict[str, Any],
+    measurements: dict[str, Any],
+    trained_on: Sequence[str] = (),
+) -> Content:
+    """A bundle's content; the engine is loaded to record its golden output and its precision."""
+    session = engine.open()
+    outputs = np.concatenate([session.run(image[None]) for image in golden])
+    return Content(
+        target=engine.name,
+        spec=engine.spec,
+        engine=engine.folder,
+        portable=engine.portable,
+        contract=contract,
+        labels=labels,
+        precision=session.precision().to_dict(),
+        device=context.machine,
+        versions={name: version for name, version in context.environment["versions"].items() if version},
+        provenance=provenance,
+        golden_input=golden,
+        golden_output=outputs,
+        measurements=measurements,
+        trained_on=trained_on,
+    )

@@ -1,0 +1,196 @@
+"""The story entered midway: somebody who arrives with an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgetl.backends.base import UInt8
+from edgetl.bundle.write import write_bundle
+from edgetl.bundling import GOLDEN_IMAGES, content_of
+from edgetl.context import Context
+from edgetl.contract import Contract
+from edgetl.contract.onnx_prefix import set_metadata
+from edgetl.data import Dataset, Sample, list_images, load_dataset
+from edgetl.engines import build_engine, engine_spec
+from edgetl.errors import InputError
+from edgetl.export.foreign import Graph, open_graph
+from edgetl.export.graph import read, save
+from edgetl.export.head import NODE, has_float_head, remove_head
+from edgetl.export.stage import assemble
+from edgetl.files import sha256_file, write_atomic
+from edgetl.pipeline import require_writable
+from edgetl.profiles import Recipe, Target
+from edgetl.quantize.stage import MODEL, quantize_graph
+from edgetl.transfer.train import FittedHead, fit_on_engine
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Calibration images: the training side of a labelled folder, or all of an unlabelled one."""
+
+    samples: tuple[Sample, ...]
+    dataset: Dataset | None
+    skipped: tuple[Any, ...]
+
+
+def quantize_file(
+    context: Context,
+    onnx: Path,
+    images: Path,
+    target: Target,
+    recipe: Recipe,
+    out: Path,
+    *,
+    declared: Contract | None,
+    refit_head: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Quantize an ONNX file; see :func:`edgetl.api.quantize`.
+
+    Raises:
+        InputError: if the model is quantized already, the target is not INT8, or there are no images.
+    """
+    graph = open_graph(context, onnx, declared)
+    if graph.quantized:
+        raise InputError(
+            f"{onnx} is quantized already; build it with: edgetl build {onnx} --target {target.name}"
+        )
+    if target.precision != "int8":
+        raise InputError(f"target {target.name} computes in {target.precision}; there is nothing to quantize")
+    require_writable(out.parent)
+    source = _calibration_source(images, seed)
+    fits = source.dataset is not None and source.dataset.classes == graph.labels
+    if refit_head and fits and has_float_head(read(graph.path)):
+        path, refit, count = _quantize_and_refit(context, graph, source, target, recipe, seed)
+    else:
+        keep = (NODE,) if has_float_head(read(graph.path)) else ()
+        with context.observer.stage(f"quantize for {target.name}"):
+            entry = quantize_graph(
+                context,
+                graph.path,
+                graph.contract,
+                source.samples,
+                target,
+                recipe,
+                seed=seed,
+                keep_float=keep,
+            )
+        path, refit, count = entry.file(MODEL), None, entry.facts["images"]
+    write_atomic(out, _with_metadata(path, graph))
+    return {
+        "onnx": str(out),
+        "target": target.name,
+        "recipe": recipe.name,
+        "contract": graph.contract.fingerprint,
+        "calibration_images": count,
+        "refit": {"after": refit} if refit else None,
+        "skipped": [{"path": item.path, "reason": item.reason} for item in source.skipped],
+    }
+
+
+def _calibration_source(images: Path, seed: int) -> _Source:
+    """Class folders are split as training would, so that held-out images never calibrate."""
+    try:
+        dataset = load_dataset(images, seed=seed)
+    except InputError:
+        if not images.is_dir():
+            raise
+        files, skipped = list_images(images)
+        if not files:
+            raise
+        samples = tuple(Sample(path, 0, sha256_file(path)) for path in files)
+        return _Source(samples, None, tuple(skipped))
+    return _Source(dataset.train, dataset, dataset.skipped)
+
+
+def _quantize_and_refit(
+    context: Context, graph: Graph, source: _Source, target: Target, recipe: Recipe, seed: int
+) -> tuple[Path, dict[str, Any] | None, int]:
+    assert source.dataset is not None
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        save(remove_head(read(graph.path)), folder / MODEL)
+        return {}
+
+    bare = context.store.get("headless", {"model": sha256_file(graph.path)}, make)
+    with context.observer.stage(f"quantize for {target.name}"):
+        entry = quantize_graph(
+            context, bare.file(MODEL), graph.contract, source.samples, target, recipe, seed=seed
+        )
+    spec = engine_spec(target, MODEL)
+    fitted, _ = fit_on_engine(
+        context,
+        entry.file(MODEL),
+        spec,
+        graph.contract,
+        source.dataset,
+        seed=seed,
+        title="features of the INT8 backbone",
+    )
+    final = assemble(context, entry.file(MODEL), fitted.head, graph.contract, graph.labels)
+    return final.path, _accuracy(fitted), entry.facts["images"]
+
+
+def _accuracy(fitted: FittedHead) -> dict[str, Any] | None:
+    return fitted.metrics.accuracy.to_dict() if fitted.metrics else None
+
+
+def _with_metadata(path: Path, graph: Graph) -> bytes:
+    """The graph with contract and labels, which quantizers drop."""
+    model = read(path)
+    set_metadata(model, graph.contract, graph.labels)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def build_bundle(
+    context: Context, onnx: Path, target: Target, out: Path, *, declared: Contract | None
+) -> dict[str, Any]:
+    """Build an engine from an ONNX and bundle it; see :func:`edgetl.api.build`.
+
+    Raises:
+        InputError: if a float model is given to an INT8 target.
+    """
+    graph = open_graph(context, onnx, declared)
+    if target.precision == "int8" and not graph.quantized:
+        raise InputError(
+            f"{onnx} is float but target {target.name} is INT8; quantize it first (edgetl quantize), "
+            "or ask for a float engine with --precision f32"
+        )
+    require_writable(out.parent)
+    with context.observer.stage(f"build {target.name}"):
+        engine = build_engine(context, graph.path, target)
+        content = content_of(
+            context,
+            engine,
+            graph.contract,
+            graph.labels,
+            _pattern(graph.contract),
+            provenance={"onnx": sha256_file(onnx)},
+            measurements={},
+        )
+        write_bundle(content, out)
+    return {
+        "bundle": str(out),
+        "target": target.name,
+        "backend": target.backend,
+        "precision": dict(content.precision),
+        "size_bytes": engine.size_bytes,
+        "contract": graph.contract.fingerprint,
+        "standing": engine.standing.reason,
+    }
+
+
+def _pattern(contract: Contract) -> UInt8:
+    """Golden input where there are no images: smooth random blobs, the same every time."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (GOLDEN_IMAGES, 7, 7, 3), dtype=np.uint8)
+    rows = np.arange(contract.height) * 7 // contract.height
+    columns = np.arange(contract.width) * 7 // contract.width
+    blobs: UInt8 = coarse[:, rows][:, :, columns]
+    return blobs
