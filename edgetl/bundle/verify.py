@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgetl.bundle.manifest import NAME, Manifest, read_manifest
-from edgetl.bundle.write import GOLDEN_INPUT, GOLDEN_OUTPUT
+from edgetl.bundle.write import GOLDEN_INPUT, GOLDEN_OUTPUT, TRAINED_ON
 from edgetl.errors import BundleError, InputError
 from edgetl.files import relative_files, sha256_file
 
@@ -43,6 +43,8 @@ def check_files(bundle: Path) -> Manifest:
         BundleError: naming the first file that is wrong.
     """
     manifest = read_manifest(bundle)
+    if absent := {GOLDEN_INPUT, GOLDEN_OUTPUT, TRAINED_ON} - set(manifest.files):
+        raise BundleError(f"{bundle}: the manifest does not list {min(absent)!r}")
     try:
         present = set(relative_files(bundle)) - {NAME}
     except InputError as error:
