@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class OpenVinoBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
+        # NNCF reports its use to its makers and writes to the home folder unless told that this is CI
+        os.environ.setdefault("NNCF_CI", "1")
         try:
             from edgetl.backends.openvino.quantizer import quantize
         except ImportError as error:

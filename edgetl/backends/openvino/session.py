@@ -63,7 +63,8 @@ class OpenVinoSession(Session):
         return output
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
-        queue = ov.AsyncInferQueue(self._compiled)
+        # twice as many requests as streams: a stream never waits for the caller's next image
+        queue = ov.AsyncInferQueue(self._compiled, 2 * self._compiled.get_property(props.optimal_number_of_infer_requests))
 
         def finished(request: Any, tag: tuple[int, int]) -> None:
             index, rows = tag
