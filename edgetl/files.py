@@ -29,7 +29,7 @@ def sha256_file(path: Path) -> str:
 def digest_of(value: Any) -> str:
     """SHA-256 of a JSON-serialisable value in canonical form, hexadecimal."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def relative_files(folder: Path) -> list[str]:
@@ -83,11 +83,19 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_folder(final: Path) -> Iterator[Path]:
+def atomic_folder(final: Path, mark: str) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of ``final`` when the block ends well.
 
-    An existing ``final`` is replaced; readers see the old folder or the new one, never a mixture.
+    An earlier ``final`` is replaced; readers see the old folder or the new one, never a mixture.
+
+    Args:
+        mark: name of something every earlier result holds; a folder with other things in it is not replaced.
+
+    Raises:
+        InputError: if something else than an earlier result, or an empty folder, is in the way.
     """
+    final = final.absolute()
+    _refuse_stranger(final, mark)
     final.parent.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex
     temporary = final.with_name(f".{final.name}.{token}.tmp")
@@ -98,8 +106,20 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         sync_tree(temporary)
         if final.exists():
             os.rename(final, retired)
-        os.rename(temporary, final)
+        try:
+            os.rename(temporary, final)
+        except OSError:
+            if retired.exists():
+                os.rename(retired, final)
+            raise
         _fsync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _refuse_stranger(final: Path, mark: str) -> None:
+    if final.is_symlink() or (final.exists() and not final.is_dir()):
+        raise InputError(f"{final} is in the way and not a folder; remove it or choose another output")
+    if final.is_dir() and not (final / mark).exists() and any(final.iterdir()):
+        raise InputError(f"{final} holds other files; refusing to replace it: choose another output")

@@ -26,6 +26,7 @@ from edgetl.quantize.stage import MODEL, quantize_graph
 from edgetl.results import Budgets, Measured, Scene, document, engine_section, float_section, write_results
 from edgetl.transfer.backbones import DEFAULT, resolve
 from edgetl.transfer.train import FittedHead, Trained, fit_on_engine, train
+from edgetl.versions import versions
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,7 @@ def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:
             {"l2": l2, "accuracy": accuracy} for l2, accuracy in fitted.head.cross_validation
         ],
         "seed": options.seed,
+        "versions": versions("torch", "timm", "onnx", "onnxscript", "onnxslim", "nncf"),
         "seconds": {"features": fitted.features_seconds, "head": fitted.head_seconds},
     }
 

@@ -139,7 +139,7 @@ def _load(kind: str, name: str, model: type[P]) -> P:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return model.model_validate({"name": name, **data})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -15,6 +15,7 @@ from edgetl.bench.accuracy import Predictions
 from edgetl.bench.stage import Speed
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
+from edgetl.data.dataset import printable, relative
 from edgetl.engines import Engine
 from edgetl.errors import InputError
 from edgetl.files import write_atomic
@@ -72,10 +73,20 @@ def document(scene: Scene, environment: Mapping[str, Any], **sections: Any) -> d
         "contract": scene.contract.fingerprint,
         "contract_value": scene.contract.to_dict(),
         "environment": dict(environment),
-        "dataset": {**scene.dataset.to_dict(), "held_out": scene.dataset.held_out_name},
+        "dataset": _dataset_section(scene.dataset),
         "skipped": [{"path": item.path, "reason": item.reason} for item in scene.dataset.skipped],
         **sections,
     }
+
+
+def _dataset_section(dataset: Dataset) -> dict[str, Any]:
+    summary = dataset.to_dict()
+    counts = summary.pop("counts")
+    per_class = {
+        name: {split: counts[split]["classes"][name] for split in counts} for name in dataset.classes
+    }
+    totals = {split: counts[split]["total"] for split in counts}
+    return {**summary, **totals, "per_class": per_class, "held_out": dataset.held_out_name}
 
 
 def float_section(scene: Scene, references: Sequence[Measured]) -> dict[str, Any]:
@@ -85,6 +96,7 @@ def float_section(scene: Scene, references: Sequence[Measured]) -> dict[str, Any
         {
             "backend": item.engine.spec.backend,
             "precision": item.speed.precision["used"] if item.speed else "f32",
+            "precision_detail": item.speed.precision if item.speed else None,
             "size_bytes": item.engine.size_bytes,
             "accuracy": _quality(scene, item.predictions)["accuracy"],
             **_speed_facts(item),
@@ -187,7 +199,7 @@ def _changed(scene: Scene, found: Predictions | None) -> list[dict[str, str]]:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return relative(path, root) if path.is_relative_to(root) else printable(path.as_posix())
 
 
 def _speed_facts(item: Measured) -> dict[str, Any]:

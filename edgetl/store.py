@@ -22,10 +22,11 @@ from typing import Any
 
 from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of, relative_files, sha256_file, sync_tree
+from edgetl.versions import code_digest
 
 _MANIFEST = "entry.json"
 _FORMAT = 1
-_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Make = Callable[[Path], Mapping[str, Any]]
 """Fills an empty folder and returns facts (JSON-serialisable) to be kept beside the files."""
@@ -70,6 +71,8 @@ class Store:
         try:
             for part in ("tmp", "locks"):
                 (self.root / part).mkdir(parents=True, exist_ok=True)
+                if not os.access(self.root / part, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise InputError(
                 f"cannot use the cache folder {self.root}: {error.strerror}; set EDGETL_CACHE"
@@ -98,13 +101,13 @@ class Store:
     def entries(self, kind: str) -> Iterator[Entry]:
         """All whole entries of one kind, oldest first."""
         folders = [path for path in (self.root / kind).glob("*/*") if path.is_dir()]
-        for path in sorted(folders, key=lambda folder: (folder.stat().st_mtime, folder.name)):
+        for path in sorted(folders, key=lambda folder: (_last_used(folder), folder.name)):
             if entry := self._read(kind, path.name, path):
                 yield entry
 
     @staticmethod
     def key(kind: str, parts: Mapping[str, Any]) -> str:
-        return digest_of({"format": _FORMAT, "kind": kind, "parts": parts})
+        return digest_of({"format": _FORMAT, "code": code_digest(), "kind": kind, "parts": parts})
 
     def usage(self) -> dict[str, tuple[int, int]]:
         """Entries and bytes by kind."""
@@ -125,7 +128,7 @@ class Store:
         folders = [path for path in self.root.glob("*/*/*") if (path / _MANIFEST).exists()]
         sizes = {path: _size(path) for path in folders}
         left, removed, freed = sum(sizes.values()), 0, 0
-        for path in sorted(folders, key=lambda folder: folder.stat().st_mtime):
+        for path in sorted(folders, key=_last_used):
             if left <= keep_bytes:
                 break
             self._discard(path)
@@ -138,11 +141,13 @@ class Store:
     def _read(self, kind: str, key: str, path: Path) -> Entry | None:
         try:
             manifest = json.loads((path / _MANIFEST).read_bytes())
-            whole = all(sha256_file(path / name) == digest for name, digest in manifest["digests"].items())
+            whole = manifest.pop("digest") == digest_of(manifest) and all(
+                sha256_file(path / name) == digest for name, digest in manifest["digests"].items()
+            )
         except FileNotFoundError:
             whole = not path.exists()
             manifest = None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole, manifest = False, None
         if not whole:
             self._discard(path)
@@ -154,16 +159,21 @@ class Store:
 
     def _make(self, kind: str, key: str, parts: Mapping[str, Any], make: Make) -> Entry:
         folder = self.root / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-        folder.mkdir()
         try:
+            folder.mkdir()
             started = time.perf_counter()
             facts = dict(make(folder))
             facts["seconds"] = round(time.perf_counter() - started, 3)
             digests = {name: sha256_file(folder / name) for name in relative_files(folder)}
-            manifest = {"kind": kind, "parts": parts, "facts": facts, "digests": digests}
-            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            # through JSON and back, so that a fresh entry's facts are those that will be read again
+            manifest = json.loads(
+                json.dumps({"kind": kind, "parts": parts, "facts": facts, "digests": digests})
+            )
+            sealed = {**manifest, "digest": digest_of(manifest)}
+            (folder / _MANIFEST).write_text(json.dumps(sealed, indent=1, sort_keys=True))
             sync_tree(folder)
-            return self._publish(folder, Entry(kind, key, self._path(kind, key), facts, digests, fresh=True))
+            path = self._path(kind, key)
+            return self._publish(folder, Entry(kind, key, path, manifest["facts"], digests, fresh=True))
         except OSError as error:
             if error.errno in _DISK_TROUBLE:
                 raise EdgetlError(f"could not write to the cache {self.root}: {error.strerror}") from error
@@ -223,4 +233,16 @@ def _alive(pid: int) -> bool:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes below a folder; files that another process removes meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -199,9 +199,7 @@ def kits(
         float_file = backend.build(tiny.model, target, folder / "float")
         int8_file = backend.build(quantized, target, folder / "int8")
         spec = EngineSpec(name, int8_file, "int8", "f32", device)
-        return Kit(
-            name, target, spec, folder / "float" / float_file, quantized, folder / "int8" / int8_file
-        )
+        return Kit(name, target, spec, folder / "float" / float_file, quantized, folder / "int8" / int8_file)
 
     def kit(name: str) -> Kit:
         if name not in made:

@@ -87,6 +87,24 @@ class Placement:
         }
 
 
+def image_shape(shape: Sequence[Any], kind: str, engine: Path) -> tuple[int, int, int]:
+    """``(H, W, 3)`` of an engine's input.
+
+    Args:
+        shape: of the input, batch first.
+        kind: the runtime's name of its element type.
+
+    Raises:
+        BackendError: if the input is not ``uint8 [N, H, W, 3]``.
+    """
+    sizes = tuple(size for size in shape[1:] if isinstance(size, int))
+    if "uint8" not in kind or len(shape) != 4 or len(sizes) != 3 or sizes[2] != 3:
+        raise BackendError(
+            f"{engine.name} takes {kind} {list(shape)}; edgetl's engines take uint8 [N, H, W, 3]"
+        )
+    return (sizes[0], sizes[1], sizes[2])
+
+
 class Session(ABC):
     """One loaded engine: ``uint8 [N, H, W, 3]`` RGB in, ``float32 [N, outputs]`` out."""
 
@@ -211,11 +229,11 @@ def matching_nodes(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def loading_failed(engine: Path, error: Exception) -> BackendError:
-    """One line for whatever a runtime throws at loading."""
+def failed(verb: str, file: Path, error: Exception) -> BackendError:
+    """One line for whatever a runtime throws."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     detail = lines[-1] if lines else type(error).__name__
-    return BackendError(f"cannot load {engine.name}: {detail}")
+    return BackendError(f"cannot {verb} {file.name}: {detail}")
 
 
 def majority(layers: Mapping[str, int]) -> str:

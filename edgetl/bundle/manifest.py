@@ -11,6 +11,7 @@ from typing import Any
 from edgetl.backends.base import EngineSpec
 from edgetl.contract import Contract
 from edgetl.errors import BundleError, InputError
+from edgetl.files import digest_of
 
 NAME = "manifest.json"
 SCHEMA = "edgetl.bundle/1"
@@ -60,14 +61,15 @@ class Manifest:
             "files": {name: dict(facts) for name, facts in self.files.items()},
             "created": self.created,
         }
-        return json.dumps(document, indent=1, sort_keys=True) + "\n"
+        sealed = {**document, "digest": digest_of(document)}
+        return json.dumps(sealed, indent=1, sort_keys=True) + "\n"
 
 
 def read_manifest(bundle: Path) -> Manifest:
     """Read and check a bundle's manifest; the files it lists are not opened.
 
     Raises:
-        BundleError: if it is missing, too large, malformed, or names a path outside the bundle.
+        BundleError: if it is missing, too large, malformed, altered, or names a path outside the bundle.
     """
     path = bundle / NAME
     try:
@@ -82,9 +84,13 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"{path} is not a manifest: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise BundleError(f"{path} is not a manifest of schema {SCHEMA}")
+    if document.pop("digest", None) != digest_of(document):
+        raise BundleError(f"{path} was altered since the bundle was made")
     try:
         manifest = _parse(document)
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InputError) as error:
         raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if document.get("contract_fingerprint") != manifest.contract.fingerprint:
         raise BundleError(f"{path}: the contract does not match its fingerprint")

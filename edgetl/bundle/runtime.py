@@ -15,6 +15,7 @@ from edgetl.bundle.manifest import Manifest
 from edgetl.bundle.verify import check_files
 from edgetl.contract import preprocess
 from edgetl.contract.image import Source
+from edgetl.errors import BundleError
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Model:
         self.contract = manifest.contract
         self.session = open_session(bundle, manifest, throughput=throughput)
         if self.session.input_shape != self.contract.input_shape:
-            raise ValueError(f"engine input {self.session.input_shape} is not the contract's")
+            raise BundleError(
+                f"{bundle}: the engine takes {self.session.input_shape}, "
+                f"the contract says {self.contract.input_shape}"
+            )
 
     def logits(self, source: Source) -> Float32:
         """``float32 [classes]`` of one picture.

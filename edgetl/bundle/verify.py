@@ -74,6 +74,10 @@ def verify(bundle: str | Path) -> Replay:
     images, expected = _golden(folder, manifest)
     session = open_session(folder, manifest)
     answers = np.concatenate([session.run(image[None]) for image in images])
+    if answers.shape != expected.shape:
+        raise BundleError(
+            f"{folder}: the engine has {answers.shape[1]} outputs for {expected.shape[1]} labels"
+        )
     same_device = manifest.device == fingerprint(environment())
     tolerance = SAME_DEVICE_TOLERANCE if same_device else OTHER_DEVICE_TOLERANCE
     replay = Replay(
@@ -95,13 +99,15 @@ def _golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     try:
         images = np.load(folder / GOLDEN_INPUT, allow_pickle=False)
         expected = np.load(folder / GOLDEN_OUTPUT, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise BundleError(f"{folder}: golden files can't be read: {error}") from error
-    shape = (len(images), *manifest.contract.input_shape)
+    n = len(images) if images.ndim else 0
     if (
-        images.dtype != np.uint8
-        or images.shape != shape
-        or expected.shape != (len(images), len(manifest.labels))
+        n == 0
+        or images.dtype != np.uint8
+        or images.shape != (n, *manifest.contract.input_shape)
+        or expected.dtype != np.float32
+        or expected.shape != (n, len(manifest.labels))
     ):
         raise BundleError(f"{folder}: golden files do not fit the manifest")
     return images, expected

@@ -57,7 +57,7 @@ class Content:
 
 def write_bundle(content: Content, out: Path) -> Path:
     """Write a bundle folder at ``out``, replacing a former one in a single step."""
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, NAME) as folder:
         shutil.copytree(content.engine, folder / ENGINE, ignore=shutil.ignore_patterns("entry.json"))
         (folder / "portable").mkdir()
         shutil.copyfile(content.portable, folder / PORTABLE)

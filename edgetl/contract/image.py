@@ -54,9 +54,9 @@ def decode(source: Source, background: int = 255) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    if isinstance(source, Image.Image):
-        return _to_rgb(source, background)
     try:
+        if isinstance(source, Image.Image):
+            return _to_rgb(source, background)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -66,8 +66,12 @@ def decode(source: Source, background: int = 255) -> Image.Image:
         raise UnreadableImageError("not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("too many pixels (possible decompression bomb)") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
-        raise UnreadableImageError(f"damaged image: {error}") from error
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # plugins let their libraries' errors through, whatever these are
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableImageError(f"cannot be read: {error.strerror}") from error
+        raise UnreadableImageError(f"damaged image: {' '.join(str(error).split())}") from error
 
 
 def fit(image: Image.Image, contract: Contract) -> Image.Image:
@@ -96,7 +100,7 @@ def fit(image: Image.Image, contract: Contract) -> Image.Image:
 
 
 def _from_array(array: UInt8) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UnreadableImageError(f"array must be uint8 [h, w, 3], not {array.dtype} {list(array.shape)}")
     return Image.fromarray(array)
 

@@ -33,6 +33,8 @@ def graft_prefix(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
     grafted.CopyFrom(model)
     graph = grafted.graph
     source = float_input(grafted, contract)
+    if source.name == INPUT:  # many models call it that; the name is the prefix's now
+        _rename(graph, INPUT, f"edgetl_{INPUT}")
     batch = _batch_dimension(source)
     mean = np.asarray(contract.mean, np.float64).reshape(1, 3, 1, 1) * 255
     std = np.asarray(contract.std, np.float64).reshape(1, 3, 1, 1) * 255
@@ -58,6 +60,17 @@ def graft_prefix(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
     graph.input.insert(0, helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape))
     set_metadata(grafted, contract)
     return grafted
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a graph's input wherever it is read, branches of the graph included."""
+    for value in graph.input:
+        value.name = new if value.name == old else value.name
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        for attribute in node.attribute:
+            for branch in (attribute.g, *attribute.graphs):
+                _rename(branch, old, new)
 
 
 def has_prefix(model: onnx.ModelProto) -> bool:
@@ -132,11 +145,23 @@ def read_contract(model: onnx.ModelProto) -> Contract | None:
         return None
     try:
         return Contract.from_dict(json.loads(text))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the ONNX file's contract metadata is damaged: {error}") from error
 
 
 def read_labels(model: onnx.ModelProto) -> tuple[str, ...] | None:
-    """The class names a model carries, or None."""
+    """The class names a model carries, or None.
+
+    Raises:
+        InputError: if the metadata is there but damaged.
+    """
     text = read_raw_metadata(model).get(_LABELS_KEY)
-    return None if text is None else tuple(str(label) for label in json.loads(text))
+    if text is None:
+        return None
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the ONNX file's class names are damaged: {error}") from error
+    if not isinstance(labels, list):
+        raise InputError("the ONNX file's class names are damaged: they are no list")
+    return tuple(str(label) for label in labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -15,6 +16,8 @@ Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lan
 
 _RESIZES = ("shorter", "stretch")
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+_LONGEST = 16384
+"""Pixels the shorter side may be scaled to."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,15 @@ class Contract:
             raise InputError(
                 f"contract: shorter side {self.resize_to} is smaller than the crop {self.height}x{self.width}"
             )
+        if self.resize_to > _LONGEST:
+            raise InputError(f"contract: shorter side {self.resize_to} is larger than {_LONGEST}")
         if self.interpolation not in _INTERPOLATIONS:
             raise InputError(f"contract: unknown interpolation {self.interpolation!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise InputError("contract: mean and std need three values each, std above zero")
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
+            raise InputError("contract: mean and std need three finite values each, std above zero")
+        if not 0 <= self.background <= 255:
+            raise InputError(f"contract: background {self.background} is outside 0..255")
         if self.version != 1:
             raise InputError(f"contract version {self.version} is newer than this edgetl; upgrade edgetl")
 
@@ -87,6 +95,8 @@ class Contract:
         Raises:
             InputError: if a field is missing, unknown or out of range.
         """
+        if not isinstance(data, Mapping):
+            raise InputError("contract: not a table of fields")
         known = {field.name for field in fields(cls)}
         if unknown := set(data) - known:
             raise InputError(f"contract: unknown field {sorted(unknown)[0]!r}; upgrade edgetl")
@@ -102,7 +112,7 @@ class Contract:
                 background=int(data["background"]),
                 version=int(data["version"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"contract: bad or missing field: {error}") from error
 
     def require(self, other: Contract, *, mine: str, theirs: str) -> None:

@@ -30,7 +30,7 @@ def write_digits(folder: Path) -> Path:
     except ImportError as error:
         raise MissingDependencyError("scikit-learn", "train") from error
     digits = load_digits()
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, "0") as temporary:
         for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
             path = temporary / str(label) / f"{number:04d}.png"
             path.parent.mkdir(exist_ok=True)

@@ -70,10 +70,12 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 def _labels(model: onnx.ModelProto) -> tuple[str, ...]:
     """The class names the model carries, else numbers."""
-    if names := read_labels(model):
-        return names
     output = model.graph.output[0].type.tensor_type.shape.dim
     if len(output) != 2 or output[1].dim_value < 2:
         shape = [dim.dim_value or dim.dim_param for dim in output]
         raise InputError(f"the model's output is {shape}; expected logits [N, classes]")
+    if names := read_labels(model):
+        if len(names) != output[1].dim_value:
+            raise InputError(f"the model has {output[1].dim_value} outputs but names {len(names)} classes")
+        return names
     return tuple(str(number) for number in range(output[1].dim_value))

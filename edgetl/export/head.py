@@ -31,16 +31,19 @@ def add_head(backbone: onnx.ModelProto, weight: Float32, bias: Float32) -> onnx.
     model.CopyFrom(backbone)
     graph = model.graph
     features = graph.output[0]
-    batch, size = features.type.tensor_type.shape.dim
+    shape = features.type.tensor_type.shape.dim
+    if len(shape) != 2:
+        raise InputError(f"a head needs features [N, D], the backbone gives {len(shape)} dimensions")
+    batch, size = shape
     if size.dim_value != weight.shape[1] or bias.shape != (weight.shape[0],):
         raise InputError(f"a head of {list(weight.shape)} does not fit {size.dim_value} features")
     graph.initializer.extend([numpy_helper.from_array(weight, _WEIGHT), numpy_helper.from_array(bias, _BIAS)])
     graph.node.append(
         helper.make_node("Gemm", [features.name, _WEIGHT, _BIAS], [LOGITS], name=NODE, transB=1)
     )
-    shape = [batch.dim_value or batch.dim_param or "N", weight.shape[0]]
+    logits = [batch.dim_value or batch.dim_param or "N", weight.shape[0]]
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, shape))
+    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, logits))
     return model
 
 

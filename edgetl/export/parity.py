@@ -50,10 +50,12 @@ def compare(reference: Float32, candidate: Float32) -> Parity:
     """Compare logits, float32 ``[N, C]`` each.
 
     Raises:
-        EdgetlError: if shapes differ or a value is not finite.
+        EdgetlError: if shapes differ, there are no images, or a value is not finite.
     """
     if reference.shape != candidate.shape:
         raise EdgetlError(f"export: torch gives {list(reference.shape)}, ONNX {list(candidate.shape)}")
+    if len(reference) == 0:
+        raise EdgetlError("export: there are no images to compare on")
     if not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
         raise EdgetlError("export: logits hold NaN or infinity")
     difference = np.abs(reference - candidate)

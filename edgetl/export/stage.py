@@ -33,7 +33,7 @@ PARITY_IMAGES = 32
 
 def compile_backbone(context: Context, backbone: Backbone) -> tuple[Path, Contract]:
     """The backbone as ONNX with the contract's prefix; torch is imported only if the store has it not."""
-    parts = {**backbone.parts(), "exporters": versions(*_EXPORTERS), "prefix": 1}
+    parts = {**backbone.parts(), "exporters": versions(*_EXPORTERS)}
 
     def make(folder: Path) -> Mapping[str, Any]:
         module, contract = load(backbone)

@@ -38,9 +38,9 @@ def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gat
         reasons.append(f"accuracy drop was not measured, so {budget:g} points can't be promised")
         return "undecided"
     result: Gate = verdict(drop, budget)
-    interval = f"[{drop.low:.2f}, {drop.high:.2f}]" if drop.low is not None and drop.high is not None else ""
+    interval = f"[{drop.low:.2f}, {drop.high:.2f}] " if drop.low is not None and drop.high is not None else ""
     if result == "failed":
-        reasons.append(f"accuracy drop {drop.value:.2f} {interval} points exceeds {budget:g}")
+        reasons.append(f"accuracy drop {drop.value:.2f} {interval}points exceeds {budget:g}")
     if result == "undecided":
         needed = images_needed(drop, budget)
         more = (
@@ -48,7 +48,7 @@ def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gat
             if needed
             else "no feasible number of images decides"
         )
-        reasons.append(f"accuracy drop {drop.value:.2f} {interval} points against {budget:g}: {more}")
+        reasons.append(f"accuracy drop {drop.value:.2f} {interval}points against {budget:g}: {more}")
     return result
 
 
@@ -56,8 +56,8 @@ def _judge_latency(p50: Quantity | None, budget: float, reasons: list[str]) -> G
     if p50 is None:
         reasons.append(f"latency was not measured on the target, so {budget:g} ms can't be promised")
         return "undecided"
-    low, high = p50.low or p50.value, p50.high or p50.value
-    if high <= budget:
+    if p50.high is not None and p50.high <= budget:
         return "passed"
-    reasons.append(f"p50 latency {p50.value:.3f} [{low:.3f}, {high:.3f}] ms against {budget:g}")
-    return "failed" if low > budget else "undecided"
+    interval = f"[{p50.low:.3f}, {p50.high:.3f}] " if p50.low is not None and p50.high is not None else ""
+    reasons.append(f"p50 latency {p50.value:.3f} {interval}ms against {budget:g}")
+    return "failed" if p50.low is not None and p50.low > budget else "undecided"

@@ -23,6 +23,9 @@ from edgetl.report.verdict import gaps
 
 Fact = tuple[str, object]
 
+_WRITTEN = ("cpu", "memory", "load", "virtual", "versions", "warnings")
+"""Parts of the environment that have rows of their own."""
+
 
 def facts(pairs: Sequence[Fact], label: str) -> Html:
     """A two-column table; pairs without a value are left out."""
@@ -176,17 +179,23 @@ def environment(results: Mapping[str, Any]) -> Html:
     machine = section(results, "environment")
     warnings = [el("li", clean(warning)) for warning in items(machine, "warnings")]
     notice = el("div", el("ul", *warnings), class_="warnings", role="note") if warnings else None
-    memory, load = number(machine.get("memory_bytes")), number(machine.get("load"))
-    written = {
-        "memory_bytes": ("memory", f"{memory / 2**30:.1f}{NBSP}GiB" if memory else plain(None)),
-        "load": ("load at the start", significant(load, 2) if load is not None else plain(None)),
-        "isa": ("instruction sets", plain(machine.get("isa"))),
-        "virtual": ("virtual machine", plain(machine.get("virtual"))),
-    }
+    cpu = section(machine, "cpu")
+    memory, clock = number(section(machine, "memory").get("total_mb")), number(cpu.get("mhz"))
+    load = [float(value) for value in items(machine, "load") if number(value) is not None]
     pairs: list[Fact] = [
-        written.get(key, (clean(key).replace("_", " "), plain(value)))
+        ("processor", plain(cpu.get("model"))),
+        ("cores in use", plain(cpu.get("usable"))),
+        ("instruction sets", plain(cpu.get("isa"))),
+        ("clock", f"{clock:,.0f}{NBSP}MHz" if clock else plain(None)),
+        ("frequency governor", plain(cpu.get("governor"))),
+        ("memory", f"{memory / 1024:.1f}{NBSP}GiB" if memory else plain(None)),
+        ("load at the start", significant(load[0], 2) if load else plain(None)),
+        ("virtual machine", plain(machine.get("virtual") or "no")),
+    ]
+    pairs += [
+        (clean(key).replace("_", " "), plain(value))
         for key, value in machine.items()
-        if key not in ("versions", "warnings")
+        if value is not None and key not in _WRITTEN
     ]
     pairs += [(clean(name), plain(version)) for name, version in section(machine, "versions").items()]
     pairs.append(("edgetl", text(results, "edgetl")))

@@ -100,7 +100,7 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
 
 def _header(results: Mapping[str, Any]) -> Html:
     links = [el("a", name, href=f"#{target}") for target, name in _CONTENTS]
-    machine = text(section(results, "environment"), "cpu")
+    machine = text(section(section(results, "environment"), "cpu"), "model")
     version = text(results, "edgetl")
     about = [_date(text(results, "created")), machine, f"edgetl {version}" if version else ""]
     return el(

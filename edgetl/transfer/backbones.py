@@ -144,15 +144,16 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     import pickle
 
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(f"cannot read weights from {path}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"cannot read weights from {path}: {reason}") from error
     data = data.get("state_dict", data.get("model", data)) if isinstance(data, dict) else data
     if not isinstance(data, dict) or not all(isinstance(value, torch.Tensor) for value in data.values()):
         raise InputError(f"{path} holds no state dict of tensors")

@@ -49,6 +49,8 @@ class Features:
         result: Float32 | None = None
         for entry in self.entries:
             block = np.load(entry.file("features.npy"), mmap_mode="r")
+            if not len(block):  # none of the bucket's images could be read
+                continue
             if result is None:
                 result = np.empty((len(samples), block.shape[1]), np.float32)
             for values, digest in zip(block, entry.facts["digests"], strict=True):

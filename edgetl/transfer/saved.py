@@ -30,7 +30,7 @@ _FACTS = "model.json"
 def save_model(trained: Trained, held_out: Sequence[Sample], out: Path, facts: Mapping[str, Any]) -> None:
     """Write a model folder; the samples are preprocessed held-out images, for the export's comparison."""
     head = trained.fitted.head
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, _FACTS) as folder:
         (folder / _BACKBONE).write_bytes(trained.backbone.read_bytes())
         np.savez(folder / _HEAD, weight=head.weight, bias=head.bias)
         np.save(
@@ -95,7 +95,7 @@ def read_model(folder: Path) -> SavedModel:
     """Read a folder that :func:`save_model` wrote.
 
     Raises:
-        InputError: if it is no model folder, or was damaged.
+        InputError: if it is no model folder, of another schema, or was damaged.
     """
     path = folder / _FACTS
     if not path.is_file():
@@ -103,7 +103,9 @@ def read_model(folder: Path) -> SavedModel:
             f"{folder} is not a model folder (no {_FACTS}); make one with: edgetl train IMAGES -o {folder}"
         )
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA:
+            raise InputError(f"{path} is not of schema {SCHEMA}; train the model again")
         for name in (_BACKBONE, _HEAD, _IMAGES):
             if sha256_file(folder / name) != document["digests"][name]:
                 raise InputError(f"{folder / name} was altered since the model was trained")

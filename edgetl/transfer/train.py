@@ -23,8 +23,6 @@ from edgetl.transfer.head import Head, fit_head
 from edgetl.versions import versions
 
 _HEAD = "head.npz"
-_FITTER_VERSION = 1
-"""Raised when the fit's result changes, so that older heads in a store are not taken for new ones."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def _head_entry(context: Context, features: Features, dataset: Dataset, seed: in
         "features": digest_of([entry.digest for entry in features.entries]),
         "classes": len(dataset.classes),
         "seed": seed,
-        "fitter": [_FITTER_VERSION, versions("numpy")],
+        "fitter": versions("numpy"),
     }
 
     def make(folder: Path) -> Mapping[str, Any]:

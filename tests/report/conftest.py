@@ -154,15 +154,18 @@ def sample_results(classes: int = 10, root: str = "/data/sign-digits", seed: int
             "std": [0.5, 0.5, 0.5],
         },
         "environment": {
-            "cpu": "AMD EPYC 9B14",
-            "cores": 2,
-            "isa": ["avx2", "avx512_vnni", "avx512_bf16"],
-            "memory_bytes": 8_318_000_000,
+            "cpu": {
+                "model": "AMD EPYC 9B14",
+                "usable": 2,
+                "isa": ["avx2", "avx512_vnni", "avx512_bf16"],
+                "mhz": 2596.1,
+                "governor": None,
+            },
+            "memory": {"total_mb": 7932.0},
             "os": "Linux 6.6",
             "python": "3.11.7",
-            "governor": None,
-            "virtual": True,
-            "load": 0.3,
+            "virtual": "hypervisor",
+            "load": [0.3, 0.2, 0.1],
             "versions": {"openvino": "2026.4.1", "onnxruntime": "1.31.1"},
             "warnings": [
                 "virtual machine: neighbours can take the processor away, latencies are upper bounds"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -18,6 +20,7 @@ from onnxruntime.quantization import (
 )
 
 from edgetl.backends.base import Calibration, UInt8
+from edgetl.backends.onnxruntime.integer_input import use_integer_input
 from edgetl.contract.onnx_prefix import INPUT
 from edgetl.errors import BackendError
 from edgetl.profiles import Recipe, Target
@@ -90,15 +93,19 @@ def quantize(
         raise BackendError(
             f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}"
         ) from error
+    quantized = onnx.load(out)
+    if use_integer_input(quantized):
+        onnx.save(quantized, out)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime advises on pre-processing through the root logger; the export has done it already."""
+    """onnxruntime advises on pre-processing, which the export has done, and prints on the caller's stdout."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         root.setLevel(level)

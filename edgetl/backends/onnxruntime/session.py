@@ -22,7 +22,8 @@ from edgetl.backends.base import (
     Precision,
     Session,
     UInt8,
-    loading_failed,
+    failed,
+    image_shape,
     majority,
 )
 from edgetl.contract.stream import usable_cores
@@ -42,8 +43,7 @@ class OnnxRuntimeSession(Session):
         batch = description.shape[0]
         self._batch = batch if isinstance(batch, int) else None
         self._input = description.name
-        height, width, channels = description.shape[1:]
-        self.input_shape = (height, width, channels)
+        self.input_shape = image_shape(description.shape, description.type, engine)
         self._outputs = [self._session.get_outputs()[0].name]
 
     def _open(self, options: Any) -> Any:
@@ -59,7 +59,7 @@ class OnnxRuntimeSession(Session):
                 providers=[(asked, provider_options) if provider_options else asked],
             )
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise loading_failed(self._engine, error) from error
+            raise failed("load", self._engine, error) from error
         got = session.get_providers()
         if got[0] != asked:
             raise BackendError(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
-from edgetl.errors import BackendError, MissingDependencyError
+from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session, failed
+from edgetl.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
@@ -49,14 +49,12 @@ class OpenVinoBackend(Backend):
 
     def build(self, model: Path, target: Target, folder: Path) -> str:
         openvino = _openvino()
-        network = openvino.Core().read_model(model)
         try:
+            network = openvino.Core().read_model(model)
             network.reshape([target.batch, *list(network.input().partial_shape)[1:]])
             openvino.save_model(network, folder / "model.xml", compress_to_fp16=False)
         except RuntimeError as error:
-            raise BackendError(
-                f"OpenVINO cannot build {model.name}: {str(error).splitlines()[-1]}"
-            ) from error
+            raise failed("build", model, error) from error
         return "model.xml"
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:

@@ -12,12 +12,20 @@ from typing import Any
 import nncf
 import onnx
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
-from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+from nncf.quantization.range_estimator import (
+    AggregatorType,
+    RangeEstimatorParameters,
+    StatisticsCollectorParameters,
+    StatisticsType,
+)
 
 from edgetl.backends.base import Calibration, UInt8
 from edgetl.contract.onnx_prefix import INPUT
 from edgetl.errors import BackendError, InputError
 from edgetl.profiles import Recipe, Target
+
+_TAIL = 1e-5
+"""Share of values clipped at each end by percentile ranges; onnxruntime's default too."""
 
 
 class _Images:
@@ -78,7 +86,10 @@ def _advanced(recipe: Recipe, target: Target) -> AdvancedQuantizationParameters:
         "overflow_fix": OverflowFix.ENABLE if target.weight_bits == 7 else OverflowFix.DISABLE,
     }
     if recipe.method == "percentile":
-        options["activations_range_estimator_params"] = RangeEstimatorParametersSet.QUANTILE
+        tail = StatisticsCollectorParameters(
+            StatisticsType.QUANTILE, AggregatorType.MEAN, quantile_outlier_prob=_TAIL
+        )
+        options["activations_range_estimator_params"] = RangeEstimatorParameters(tail, tail)
     elif recipe.method != "minmax":
         raise InputError(f"NNCF has no {recipe.method!r} ranges; choose a minmax or percentile recipe")
     if not recipe.per_channel:

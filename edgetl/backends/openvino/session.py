@@ -20,7 +20,8 @@ from edgetl.backends.base import (
     Precision,
     Session,
     UInt8,
-    loading_failed,
+    failed,
+    image_shape,
     majority,
 )
 from edgetl.errors import BackendError
@@ -39,12 +40,12 @@ class OpenVinoSession(Session):
                 network.reshape([1, *list(network.input().partial_shape)[1:]])
             self._compiled = core.compile_model(network, spec.device, _config(spec, throughput))
         except RuntimeError as error:
-            raise loading_failed(engine, error) from error
+            raise failed("load", engine, error) from error
         self._spec = spec
         self._network = network
         shape = [int(size) for size in self._compiled.input().shape]
         self._batch = shape[0]
-        self.input_shape = (shape[1], shape[2], shape[3])
+        self.input_shape = image_shape(shape, str(self._compiled.input().element_type), engine)
         self._request = self._compiled.create_infer_request()
         self._input = self._request.get_input_tensor().data
         self._output = self._request.get_output_tensor().data
@@ -64,7 +65,9 @@ class OpenVinoSession(Session):
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
         # twice as many requests as streams: a stream never waits for the caller's next image
-        queue = ov.AsyncInferQueue(self._compiled, 2 * self._compiled.get_property(props.optimal_number_of_infer_requests))
+        queue = ov.AsyncInferQueue(
+            self._compiled, 2 * self._compiled.get_property(props.optimal_number_of_infer_requests)
+        )
 
         def finished(request: Any, tag: tuple[int, int]) -> None:
             index, rows = tag
