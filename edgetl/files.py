@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +70,8 @@ def _fsync(path: Path) -> None:
 def write_atomic(path: Path, data: bytes | str) -> Path:
     """Write a whole file or nothing: temporary name, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    sweep_orphans(path.parent, path.name)
+    temporary = path.with_name(owned_name(path.name))
     payload = data.encode() if isinstance(data, str) else data
     try:
         with temporary.open("wb") as stream:
@@ -97,9 +100,9 @@ def atomic_folder(final: Path, mark: str) -> Iterator[Path]:
     final = final.absolute()
     _refuse_stranger(final, mark)
     final.parent.mkdir(parents=True, exist_ok=True)
-    token = uuid.uuid4().hex
-    temporary = final.with_name(f".{final.name}.{token}.tmp")
-    retired = final.with_name(f".{final.name}.{token}.old")
+    sweep_orphans(final.parent, final.name)
+    temporary = final.with_name(owned_name(final.name))
+    retired = final.with_name(owned_name(final.name))
     temporary.mkdir()
     try:
         yield temporary
@@ -123,3 +126,31 @@ def _refuse_stranger(final: Path, mark: str) -> None:
         raise InputError(f"{final} is in the way and not a folder; remove it or choose another output")
     if final.is_dir() and not (final / mark).exists() and any(final.iterdir()):
         raise InputError(f"{final} holds other files; refusing to replace it: choose another output")
+
+
+def owned_name(name: str) -> str:
+    """A hidden, unique temporary name that tells which process it belongs to."""
+    return f".{name}~{uuid.uuid4().hex}~{os.getpid()}~{socket.gethostname()}"
+
+
+def sweep_orphans(folder: Path, name: str) -> None:
+    """Remove temporary files and folders for ``name`` whose process, on this machine, is dead."""
+    for path in folder.glob(f".{glob.escape(name)}~*"):
+        parts = path.name.rsplit("~", 2)
+        if len(parts) == 3 and parts[2] == socket.gethostname() and not _alive(parts[1]):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _alive(pid: str) -> bool:
+    if os.name == "nt" or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -80,12 +80,12 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     targets = [profiles.target(name) for name in options.targets or (best_target(context.environment),)]
     recipes = {target.name: profiles.recipe(options.recipe or target.recipe) for target in targets}
     source = resolve(options.backbone, options.weights)
-    require_writable(options.out)
 
     with context.observer.stage("read images") as advance:
         dataset = load_dataset(
             options.images, val_fraction=options.val_fraction, seed=options.seed, progress=advance
         )
+    require_writable(options.out)
     graph, contract = compile_backbone(context, source)
     trained, dataset = train(context, dataset, source, graph, contract, seed=options.seed)
     exported = assemble(context, trained.backbone, trained.fitted.head, trained.contract, trained.labels)

@@ -12,20 +12,19 @@ import errno
 import json
 import os
 import shutil
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgetl.errors import EdgetlError, InputError
-from edgetl.files import digest_of, relative_files, sha256_file, sync_tree
+from edgetl.files import digest_of, owned_name, relative_files, sha256_file, sweep_orphans, sync_tree
 from edgetl.versions import code_digest
 
 _MANIFEST = "entry.json"
 _FORMAT = 1
+_TEMPORARY = "entry"
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Make = Callable[[Path], Mapping[str, Any]]
@@ -77,7 +76,7 @@ class Store:
             raise InputError(
                 f"cannot use the cache folder {self.root}: {error.strerror}; set EDGETL_CACHE"
             ) from error
-        self._sweep()
+        sweep_orphans(self.root / "tmp", _TEMPORARY)
 
     def get(self, kind: str, parts: Mapping[str, Any], make: Make) -> Entry:
         """The entry for ``parts``, made by ``make`` if it isn't there yet.
@@ -158,7 +157,7 @@ class Store:
         return Entry(kind, key, path, manifest["facts"], manifest["digests"], fresh=False)
 
     def _make(self, kind: str, key: str, parts: Mapping[str, Any], make: Make) -> Entry:
-        folder = self.root / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+        folder = self.root / "tmp" / owned_name(_TEMPORARY)
         try:
             folder.mkdir()
             started = time.perf_counter()
@@ -193,7 +192,7 @@ class Store:
 
     def _discard(self, path: Path) -> None:
         """Rename first, so that nobody finds a half-removed entry."""
-        grave = self.root / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+        grave = self.root / "tmp" / owned_name(_TEMPORARY)
         with contextlib.suppress(OSError):
             os.rename(path, grave)
         shutil.rmtree(grave, ignore_errors=True)
@@ -210,26 +209,6 @@ class Store:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
             path.unlink(missing_ok=True)
-
-    def _sweep(self) -> None:
-        """Remove what killed processes of this machine left behind."""
-        host = socket.gethostname()
-        for path in (self.root / "tmp").iterdir():
-            owner, _, rest = path.name.removeprefix(f"{host}.").partition(".")
-            if path.name.startswith(f"{host}.") and rest and owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _size(folder: Path) -> int:

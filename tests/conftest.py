@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def _convolutions() -> onnx.ModelProto:  # type: ignore[name-defined]  # noqa: F
 
     rng = np.random.default_rng(0)
     widths, tensor, nodes, weights = (3, 8, 16, FEATURES), "image", [], []
-    for layer, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (before, after) in enumerate(pairwise(widths)):
         kernel = rng.normal(0, (2 / (9 * before)) ** 0.5, (after, before, 3, 3)).astype(np.float32)
         bias = rng.normal(0, 0.1, after).astype(np.float32)
         weights += [numpy_helper.from_array(kernel, f"w{layer}"), numpy_helper.from_array(bias, f"b{layer}")]

@@ -27,42 +27,41 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 
 class TerminalObserver:
-    """Progress bars on standard error; a stage that took less than a second leaves one quiet line."""
+    """Progress bars on standard error while a stage runs on a terminal, one line when it is done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
         started = time.perf_counter()
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(title, total=None)
-
-            def advance(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
+        with self._bar(title) as advance:
             yield advance
         seconds = time.perf_counter() - started
         self._console.print(f"[green]✓[/green] {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
 
+    @contextlib.contextmanager
+    def _bar(self, title: str) -> Iterator[Advance]:
+        if not self._console.is_terminal:
+            yield lambda done, total: None
+            return
+        from rich import progress
+
+        columns = (
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+        )
+        with progress.Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]![/yellow] {text}", highlight=False, markup=True)
+        from rich.markup import escape
+
+        self._console.print(f"[yellow]![/yellow] {escape(text)}", highlight=False)
 
 
 def make_context() -> Context:
@@ -73,6 +72,13 @@ def make_context() -> Context:
 
     quiet_libraries()
     return Context(observer=TerminalObserver(Console(stderr=True)))
+
+
+def result_console() -> Console:
+    """Standard output; 100 columns where that is a file or a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 100)
 
 
 def quiet_libraries() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from edgetl.cli.common import json_option, make_context, print_json
+from edgetl.cli.common import json_option, make_context, print_json, result_console
+from edgetl.cli.text import skipped_line
 
 
 @click.command()
@@ -55,8 +56,6 @@ def command(images: Path, out: Path, as_json: bool, **options: Any) -> int:
 
 def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
     """Run the pipeline and print its summary; the exit status says whether the gates passed."""
-    from rich.console import Console
-
     from edgetl.pipeline import RunOptions, run
     from edgetl.report import render_summary
     from edgetl.results import Budgets
@@ -67,7 +66,8 @@ def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         print_json(results)
     else:
-        render_summary(results, Console())
+        render_summary(results, result_console())
+        click.echo(skipped_line(results["skipped"]), nl=bool(results["skipped"]))
         click.echo(
             f"report: {out / 'report.html'}   results: {out / 'results.json'}   bundles: {out / 'bundles'}"
         )
