@@ -22,7 +22,7 @@ from onnxruntime.quantization import (
 from edgetl.backends.base import Calibration, UInt8
 from edgetl.backends.onnxruntime.integer_input import use_integer_input
 from edgetl.contract.onnx_prefix import INPUT
-from edgetl.errors import BackendError
+from edgetl.errors import BackendError, EdgetlError
 from edgetl.profiles import Recipe, Target
 
 _METHODS = {
@@ -89,7 +89,9 @@ def quantize(
                 calibrate_method=_METHODS[recipe.method],
                 extra_options=options,
             )
-    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except (EdgetlError, OSError):
+        raise
+    except Exception as error:  # onnx's and onnxruntime's errors share no base class
         raise BackendError(
             f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}"
         ) from error

@@ -21,7 +21,7 @@ from nncf.quantization.range_estimator import (
 
 from edgetl.backends.base import Calibration, UInt8
 from edgetl.contract.onnx_prefix import INPUT
-from edgetl.errors import BackendError, InputError
+from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.profiles import Recipe, Target
 
 _TAIL = 1e-5
@@ -67,7 +67,9 @@ def quantize(
                 ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
                 advanced_parameters=_advanced(recipe, target),
             )
-    except (nncf.ValidationError, nncf.InternalError, RuntimeError, ValueError) as error:
+    except (EdgetlError, OSError):
+        raise
+    except Exception as error:  # protobuf's, onnx's and NNCF's errors share no base class
         raise BackendError(f"NNCF cannot quantize {model.name}: {' '.join(str(error).split())}") from error
     onnx.save(quantized, out)
 
