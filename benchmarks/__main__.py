@@ -15,6 +15,7 @@ import click
 from benchmarks.data import VARIABLE, given_images
 from benchmarks.goal import Goal, summary
 from benchmarks.settings import Settings
+from edgetl.cli.common import quiet_libraries
 from edgetl.device.environment import environment
 from edgetl.errors import EdgetlError
 from edgetl.files import write_atomic
@@ -42,6 +43,7 @@ def main(area: str, quick: bool, images: Path | None, json_file: Path | None) ->
     except EdgetlError as error:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(error.exit_code)
+    quiet_libraries()
     facts = environment()
     click.echo(machine_line(facts))
     goals: list[Goal] = []

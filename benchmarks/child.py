@@ -10,6 +10,7 @@ import json
 import re
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.data import samples_of
@@ -52,5 +53,6 @@ def _quantize(graph: str, images: str, count: str, method: str, out: str) -> Non
 
 
 if __name__ == "__main__":
-    {"extract": _extract, "quantize": _quantize}[sys.argv[1]](*sys.argv[2:])
+    work: dict[str, Callable[..., None]] = {"extract": _extract, "quantize": _quantize}
+    work[sys.argv[1]](*sys.argv[2:])
     print(json.dumps({"peak_mib": peak_mib()}))

@@ -19,16 +19,16 @@ def goals(settings: Settings) -> Iterator[Goal]:
     few, many = (1000, 5000) if settings.quick else (2000, 50000)
     folder = settings.folder("memory")
     graph = tiny.write(folder / "tiny.onnx")
-    peaks = [_extraction(settings, graph, folder / "images", count) for count in (few, many)]
-    yield _goal(f"extraction's peak memory, {many:,} images", *peaks, f"{few:,} images")
+    small, large = (_extraction(settings, graph, folder / "images", count) for count in (few, many))
+    yield _goal(f"extraction's peak memory, {many:,} images", small, large, f"{few:,} images")
 
     images, few, many = folder / "calibration", 100, 300 if settings.quick else 1000
     data.distinct_jpegs(images, many)
     for method in ("minmax", "percentile"):
         settings.say(f"onnxruntime {method} with {few} and {many} images")
-        peaks = [_calibration(graph, images, count, method, folder) for count in (few, many)]
+        small, large = (_calibration(graph, images, count, method, folder) for count in (few, many))
         what = f"onnxruntime {method} calibration's peak memory, {many:,} images"
-        yield _goal(what, *peaks, f"{few:,} images")
+        yield _goal(what, small, large, f"{few:,} images")
 
 
 def _goal(what: str, few: float, many: float, against: str) -> Goal:

@@ -60,6 +60,12 @@ def plain_onnxruntime(onnx: Path, images: Sequence[UInt8], out: Path) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    root = logging.getLogger()  # onnxruntime's advice to pre-process, which the export has done
+    level = root.level
+    root.setLevel(logging.ERROR)
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)

@@ -59,7 +59,8 @@ def epochs(folder: Path, count: int = EPOCHS) -> Iterator[Epoch]:
 def _train(model: nn.Module, batches: Any, optimiser: torch.optim.Optimizer) -> None:
     for images, labels in batches:
         optimiser.zero_grad()
-        nn.functional.cross_entropy(model(images), labels).backward()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
 

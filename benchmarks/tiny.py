@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgetl.contract import Contract
@@ -14,14 +13,13 @@ from edgetl.export.graph import finish
 
 SIDE, FEATURES = 224, 1280
 CONTRACT = Contract(SIDE, SIDE, "stretch", SIDE, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_WIDTHS = (3, 8, 16)
 
 
 def write(out: Path) -> Path:
     """Write ``images: uint8 [N, 224, 224, 3] → features: float32 [N, 1280]``."""
     rng = np.random.default_rng(0)
     nodes, weights, tensor = [], [], "image"
-    for layer, (before, after) in enumerate(zip(_WIDTHS, _WIDTHS[1:], strict=False)):
+    for layer, (before, after) in enumerate(((3, 8), (8, 16))):
         kernel = rng.normal(0, (2 / (16 * before)) ** 0.5, (after, before, 4, 4)).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"kernel{layer}"))
         nodes += [
@@ -29,7 +27,7 @@ def write(out: Path) -> Path:
             helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"]),
         ]
         tensor = f"relu{layer}"
-    dense = rng.normal(0, 0.25, (_WIDTHS[-1], FEATURES)).astype(np.float32)
+    dense = rng.normal(0, 0.25, (16, FEATURES)).astype(np.float32)
     weights.append(numpy_helper.from_array(dense, "dense"))
     nodes += [
         helper.make_node("GlobalAveragePool", [tensor], ["pooled"]),

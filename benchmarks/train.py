@@ -30,12 +30,13 @@ class _Run:
 def goals(settings: Settings) -> Iterator[Goal]:
     folder, images = data.photographs(settings)
     count = 2 if settings.quick else recipe.EPOCHS
+    between = {count} if settings.quick else {count // 2, count}
     runs = [_edgetl(settings, folder, 0)]
     epochs: list[recipe.Epoch] = []
     for epoch in recipe.epochs(folder, count):
         epochs.append(epoch)
         settings.say(f"recipe, epoch {epoch.number}: {epoch.seconds:.1f} s, accuracy {epoch.accuracy:.3f}")
-        if epoch.number in (count // 2, count):
+        if epoch.number in between:
             runs.append(_edgetl(settings, folder, len(runs)))
     yield from (_seconds(runs, images), _wall(runs, images))
     yield from (_ratio(runs, epochs, images), _accuracy(runs, epochs, images))
@@ -88,9 +89,7 @@ def _ratio(runs: list[_Run], epochs: list[recipe.Epoch], images: str) -> Goal:
     what = "edgetl's features and head, faster by"
     told = f"the usual recipe (torch, frozen, batch {recipe.BATCH}, {recipe.EPOCHS} epochs); on {images}"
     if len(epochs) < recipe.EPOCHS:
-        note = (
-            f"not measured in full: {len(epochs)} epochs took {total:.1f} s, which says nothing of the rest"
-        )
+        note = f"not measured in full: {len(epochs)} epochs took {total:.1f} s, the rest is not guessed"
         return Goal(AREA, what, None, "x", told, ">=", 100.0, note=note)
     return Goal(
         AREA,
@@ -123,7 +122,7 @@ def _accuracy(runs: list[_Run], epochs: list[recipe.Epoch], images: str) -> Goal
 
 
 def newcombe(a: Quantity, b: Quantity) -> tuple[float, float, float]:
-    """Difference of two proportions in points, with its interval (Newcombe, *Stat. Med.*, 1998, method 10)."""
+    """Difference of two proportions in points, with its interval (Newcombe, *Stat. Med.*, 1998)."""
     assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
     difference = a.value - b.value
     below = math.hypot(a.value - a.low, b.high - b.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _VNNI = {"avx_vnni", "avx512_vnni"}
+REFERENCE = "fp32-"
+"""What the names of float reference engines begin with."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,12 @@ class Engine:
         return sum(path.stat().st_size for path in files if path.is_file() and path.name != "entry.json")
 
 
-def build_engine(context: Context, model: Path, target: Target, *, precision: str | None = None) -> Engine:
+def build_engine(context: Context, model: Path, target: Target) -> Engine:
     """Build the engine of an ONNX for a target.
-
-    Args:
-        precision: ``f32`` for the float reference of the target's backend; None for the target's own.
 
     Raises:
         BackendError: if the backend can't build it, or is not installed.
     """
-    reference = precision == "f32" and target.precision != "f32"
     backend = get_backend(target.backend)
     availability = backend.available()
     if not availability.ok:
@@ -95,10 +93,13 @@ def build_engine(context: Context, model: Path, target: Target, *, precision: st
 
     entry = context.store.get("engine", parts, make)
     spec = engine_spec(target, entry.facts["file"])
-    if reference:
-        spec = replace(spec, precision="f32", float_precision="f32")
-    name = f"fp32-{target.backend}" if reference else target.name
-    return Engine(name, spec, entry.path, entry.digest, model, standing(target, context.environment))
+    return Engine(target.name, spec, entry.path, entry.digest, model, standing(target, context.environment))
+
+
+def float_twin(target: Target) -> Target:
+    """The target with its float engine instead, called ``fp32-<backend>``."""
+    update = {"name": f"{REFERENCE}{target.backend}", "precision": "f32", "float_precision": "f32"}
+    return target.model_copy(update=update)
 
 
 def engine_spec(target: Target, file: str) -> EngineSpec:

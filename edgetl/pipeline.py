@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgetl import profiles
+from edgetl.bench.accuracy import Predictions
 from edgetl.bench.stage import measure_accuracy, measure_speed
 from edgetl.bundle.write import Content, write_bundle
 from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import preprocess
-from edgetl.data import Dataset, load_dataset
-from edgetl.engines import Engine, best_target, build_engine, engine_spec
+from edgetl.data import load_dataset
+from edgetl.deploy import Deployment, FloatModel, deploy
+from edgetl.engines import Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.export.stage import Exported, assemble, check_parity, compile_backbone
-from edgetl.metrics import evaluate
 from edgetl.profiles import Recipe, Target
-from edgetl.quantize.stage import MODEL, quantize_graph
-from edgetl.results import Budgets, Measured, Scene, document, engine_section, float_section, write_results
+from edgetl.results import (
+    Budgets,
+    Measured,
+    Scene,
+    document,
+    engine_section,
+    failed_section,
+    float_section,
+    write_results,
+)
 from edgetl.transfer.backbones import DEFAULT, resolve
-from edgetl.transfer.train import FittedHead, Trained, fit_on_engine, train
+from edgetl.transfer.train import Trained, train
 from edgetl.versions import versions
 
 
@@ -55,17 +64,6 @@ class RunOptions:
     remeasure: bool = False
 
 
-@dataclass(frozen=True)
-class Built:
-    """An engine of the run, with how its head came about."""
-
-    engine: Engine
-    recipe: Recipe | None
-    plain: FittedHead
-    refitted: FittedHead | None
-    calibration_images: int
-
-
 def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     """Run the whole story and write bundles, ``results.json`` and ``report.html`` into ``options.out``.
 
@@ -77,8 +75,9 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
         EdgetlError: if no engine could be made.
     """
     context = context or Context()
-    targets = [profiles.target(name) for name in options.targets or (best_target(context.environment),)]
-    recipes = {target.name: profiles.recipe(options.recipe or target.recipe) for target in targets}
+    names = dict.fromkeys(options.targets or (best_target(context.environment),))
+    targets = [profiles.target(name) for name in names]
+    recipes = [profiles.recipe(options.recipe or target.recipe) for target in targets]
     source = resolve(options.backbone, options.weights)
 
     with context.observer.stage("read images") as advance:
@@ -88,215 +87,124 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     require_writable(options.out)
     graph, contract = compile_backbone(context, source)
     trained, dataset = train(context, dataset, source, graph, contract, seed=options.seed)
-    exported = assemble(context, trained.backbone, trained.fitted.head, trained.contract, trained.labels)
-    parity = check_parity(context, exported, source, trained.fitted.head, trained.contract, dataset.held_out)
+    head = trained.fitted.head
+    exported = assemble(context, graph, head, contract, trained.labels)
+    parity = check_parity(context, exported, source, head, contract, dataset.held_out)
 
-    built, errors = _build_all(context, options, targets, recipes, trained, exported, dataset)
-    references = _references(context, exported, [target for target in targets if target.name in built])
-    measured = _measure_all(
-        context, [*references, *(item.engine for item in built.values())], dataset, trained, options.remeasure
-    )
+    model = FloatModel(dataset, trained, exported)
+    made = [_deploy(context, model, *pair, options) for pair in zip(targets, recipes, strict=True)]
+    deployments = [item for item in made if isinstance(item, Deployment)]
+    references = _references(context, exported, deployments)
+    measured = _measure(context, model, [*references, *(item.engine for item in deployments)], options)
 
-    scene = Scene(dataset, trained.contract, _reference_predictions(measured, references), options.budgets)
-    engines = [
-        _finish(context, options, scene, target, built.get(target.name), measured, trained, errors)
-        for target in targets
-    ]
+    reference = next((measured[engine.name].predictions for engine in references), None)
+    scene = Scene(dataset, contract, reference, options.budgets)
     results = document(
         scene,
         context.environment,
         train=_train_section(trained, options),
         export={**{key: exported.facts[key] for key in ("opset", "nodes")}, "parity": parity.to_dict()},
         fp32=float_section(scene, [measured[engine.name] for engine in references]),
-        engines=engines,
+        engines=[
+            _bundled(context, options, scene, item, measured[item.target.name], trained)
+            if isinstance(item, Deployment)
+            else failed_section(target.name, target.backend, target.precision, item)
+            for target, item in zip(targets, made, strict=True)
+        ],
     )
     _publish(context, results, options)
-    if all(engine["error"] for engine in engines):
-        raise EdgetlError(f"no engine could be made: {engines[0]['error']}")
+    if not deployments:
+        raise EdgetlError(f"no engine could be made: {made[0]}")
     return results
 
 
-def _build_all(
-    context: Context,
-    options: RunOptions,
-    targets: Sequence[Target],
-    recipes: dict[str, Recipe],
-    trained: Trained,
-    exported: Exported,
-    dataset: Dataset,
-) -> tuple[dict[str, Built], dict[str, str]]:
-    """Engines by target; a target that fails is an error of its own and leaves the others standing."""
-    built: dict[str, Built] = {}
-    errors: dict[str, str] = {}
-    for target in targets:
-        try:
-            built[target.name] = _build(
-                context, options, target, recipes[target.name], trained, exported, dataset
-            )
-        except (BackendError, InputError) as error:
-            errors[target.name] = str(error)
-            context.observer.note(f"{target.name}: {error}")
-    return built, errors
+def _deploy(
+    context: Context, model: FloatModel, target: Target, recipe: Recipe, options: RunOptions
+) -> Deployment | str:
+    """A deployment, or the one-line error of a target that failed; the others go on."""
+    try:
+        return deploy(context, model, target, recipe, refit_head=options.refit_head, seed=options.seed)
+    except (BackendError, InputError) as error:
+        context.observer.note(f"{target.name}: {error}")
+        return str(error)
 
 
-def _build(
-    context: Context,
-    options: RunOptions,
-    target: Target,
-    recipe: Recipe,
-    trained: Trained,
-    exported: Exported,
-    dataset: Dataset,
-) -> Built:
-    if target.precision != "int8":
-        with context.observer.stage(f"build {target.name}"):
-            return Built(build_engine(context, exported.path, target), None, trained.fitted, None, 0)
-    with context.observer.stage(f"quantize for {target.name}"):
-        entry = quantize_graph(
-            context, trained.backbone, trained.contract, dataset.train, target, recipe, seed=options.seed
-        )
-    quantized = entry.file(MODEL)
-    refitted = None
-    if options.refit_head:
-        refitted, _ = fit_on_engine(
-            context,
-            quantized,
-            engine_spec(target, MODEL),
-            trained.contract,
-            dataset,
-            seed=options.seed,
-            title=f"features of the INT8 backbone for {target.name}",
-        )
-    head = (refitted or trained.fitted).head
-    final = assemble(context, quantized, head, trained.contract, trained.labels, batch=target.batch)
-    with context.observer.stage(f"build {target.name}"):
-        engine = build_engine(context, final.path, target)
-    plain = _plain_on_integer(trained.fitted, refitted, dataset)
-    return Built(engine, recipe, plain, refitted, entry.facts["images"])
-
-
-def _plain_on_integer(float_fit: FittedHead, refitted: FittedHead | None, dataset: Dataset) -> FittedHead:
-    """The float-fitted head judged on the integer backbone's held-out features."""
-    if refitted is None or not dataset.held_out:
-        return float_fit
-    labels = np.array([sample.label for sample in dataset.held_out])
-    logits = float_fit.head.logits(refitted.features.matrix(dataset.held_out))
-    return replace(float_fit, metrics=evaluate(logits, labels, len(dataset.classes)))
-
-
-def _references(context: Context, exported: Exported, targets: Sequence[Target]) -> list[Engine]:
-    """A float engine for each backend in use."""
-    first = {target.backend: target for target in reversed(targets)}
+def _references(context: Context, exported: Exported, deployments: Sequence[Deployment]) -> list[Engine]:
+    """A float engine for each backend in use, in the order they are first used."""
+    twins = {item.target.backend: float_twin(item.target) for item in reversed(deployments)}
     with context.observer.stage("build float references"):
-        return [
-            build_engine(context, exported.path, first[name], precision="f32")
-            for name in sorted(first, reverse=True)
-        ]
+        order = dict.fromkeys(item.target.backend for item in deployments)
+        return [build_engine(context, exported.path, twins[name]) for name in order]
 
 
-def _measure_all(
-    context: Context, engines: Sequence[Engine], dataset: Dataset, trained: Trained, again: bool
+def _measure(
+    context: Context, model: FloatModel, engines: Sequence[Engine], options: RunOptions
 ) -> dict[str, Measured]:
-    predictions: dict[str, Any] = {}
+    """Accuracy of each engine, then the speed of all of them side by side; an engine may fail alone."""
+    samples, contract = model.dataset.held_out, model.trained.contract
+    predictions: dict[str, Predictions] = {}
     errors: dict[str, str] = {}
     for engine in engines:
         try:
-            predictions[engine.name] = measure_accuracy(context, engine, dataset.held_out, trained.contract)
+            predictions[engine.name] = measure_accuracy(context, engine, samples, contract)
         except EdgetlError as error:
             errors[engine.name] = str(error)
-    image = preprocess(dataset.held_out[0].path, trained.contract)
+    image = preprocess(samples[0].path, contract)
     measured = {}
-    for engine, speed in zip(engines, measure_speed(context, engines, image, again=again), strict=True):
+    speeds = measure_speed(context, engines, image, again=options.remeasure) if engines else []
+    for engine, speed in zip(engines, speeds, strict=True):
         if isinstance(speed, str):
             errors.setdefault(engine.name, speed)
-        measured[engine.name] = Measured(
-            engine,
-            predictions.get(engine.name),
-            None if isinstance(speed, str) else speed,
-            errors.get(engine.name),
-        )
+        found = None if isinstance(speed, str) else speed
+        name = engine.name
+        measured[name] = Measured(engine, predictions.get(name), found, errors.get(name))
     return measured
 
 
-def _reference_predictions(measured: dict[str, Measured], references: Sequence[Engine]) -> Any:
-    return next((measured[engine.name].predictions for engine in references), None)
-
-
-def _finish(
+def _bundled(
     context: Context,
     options: RunOptions,
     scene: Scene,
-    target: Target,
-    built: Built | None,
-    measured: dict[str, Measured],
+    deployment: Deployment,
+    item: Measured,
     trained: Trained,
-    errors: dict[str, str],
 ) -> dict[str, Any]:
     """Write the bundle of one engine and return its entry in the results."""
-    if built is None:
-        return _failed(target, errors[target.name])
-    item = measured[target.name]
-    bundle = Path("bundles") / target.name
-    refit = _refit_section(built)
+    recipe, refit = deployment.recipe, deployment.refit
+    bundle = Path("bundles") / deployment.target.name
     section = engine_section(
-        scene, item, bundle.as_posix(), recipe=built.recipe.name if built.recipe else None, refit=refit
+        scene,
+        item,
+        bundle.as_posix() if item.error is None else None,
+        recipe=recipe.name if recipe else None,
+        refit=refit.to_dict() if refit else None,
     )
     if item.error is None:
-        content = _content(context, scene, built, trained, section)
-        with context.observer.stage(f"bundle {target.name}"):
-            write_bundle(content, options.out / bundle)
-    else:
-        section["bundle"] = None
+        with context.observer.stage(f"bundle {deployment.target.name}"):
+            write_bundle(_content(context, scene, deployment, trained, section), options.out / bundle)
     return section
 
 
-def _failed(target: Target, error: str) -> dict[str, Any]:
-    empty = (
-        *("bundle", "size_bytes", "accuracy", "drop_points", "agreement", "latency_ms", "throughput_per_s"),
-        *("placement", "speedup", "refit", "recipe"),
-    )
-    return {
-        "target": target.name,
-        "backend": target.backend,
-        "precision": target.precision,
-        **dict.fromkeys(empty),
-        "changed": [],
-        "latency_samples_ms": [],
-        "gate": "failed",
-        "error": error,
-    }
-
-
-def _refit_section(built: Built) -> dict[str, Any] | None:
-    if built.refitted is None or built.refitted.metrics is None or built.plain.metrics is None:
-        return None
-    return {
-        "before": built.plain.metrics.accuracy.to_dict(),
-        "after": built.refitted.metrics.accuracy.to_dict(),
-    }
-
-
 def _content(
-    context: Context, scene: Scene, built: Built, trained: Trained, section: dict[str, Any]
+    context: Context, scene: Scene, deployment: Deployment, trained: Trained, section: dict[str, Any]
 ) -> Content:
-    golden = np.stack([preprocess(sample.path, scene.contract) for sample in scene.samples[:GOLDEN_IMAGES]])
+    golden = [preprocess(sample.path, scene.contract) for sample in scene.samples[:GOLDEN_IMAGES]]
+    recipe = deployment.recipe
     return content_of(
         context,
-        built.engine,
+        deployment.engine,
         scene.contract,
         trained.labels,
-        golden,
+        np.stack(golden),
         provenance={
             "backbone": trained.source.name,
             "weights": trained.source.digest,
             "dataset": scene.dataset.digest,
-            "recipe": built.recipe.model_dump(mode="json") if built.recipe else None,
-            "calibration_images": built.calibration_images,
-            "refitted_head": built.refitted is not None,
+            "recipe": recipe.model_dump(mode="json") if recipe else None,
+            "calibration_images": deployment.calibration_images,
+            "refitted_head": deployment.refit is not None,
         },
-        measurements={
-            key: value for key, value in section.items() if key not in ("latency_samples_ms", "changed")
-        },
+        measurements={key: section[key] for key in section if key not in ("latency_samples_ms", "changed")},
         trained_on=[sample.digest for sample in scene.dataset.train],
     )
 

@@ -16,7 +16,7 @@ from edgetl.bench.stage import Speed
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
 from edgetl.data.dataset import printable, relative
-from edgetl.engines import Engine
+from edgetl.engines import REFERENCE, Engine
 from edgetl.errors import InputError
 from edgetl.files import write_atomic
 from edgetl.gate.judge import Gate, judge
@@ -134,6 +134,24 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
     }
 
 
+def failed_section(target: str, backend: str, precision: str, error: str) -> dict[str, Any]:
+    """The entry of a target for which no engine could be made."""
+    absent = (
+        *("bundle", "size_bytes", "accuracy", "drop_points", "agreement", "latency_ms", "throughput_per_s"),
+        *("placement", "speedup", "refit", "recipe"),
+    )
+    return {
+        "target": target,
+        "backend": backend,
+        "precision": precision,
+        **dict.fromkeys(absent),
+        "changed": [],
+        "latency_samples_ms": [],
+        "gate": "failed",
+        "error": error,
+    }
+
+
 def _gate(gate: Gate, error: str | None) -> Gate:
     return "failed" if error and gate != "none" else gate
 
@@ -208,7 +226,7 @@ def _speed_facts(item: Measured) -> dict[str, Any]:
     if speed is None or not item.engine.standing.latency:
         return {"latency_ms": None, "latency_samples_ms": [], "throughput_per_s": None, "speedup": None}
     latency = speed.latency
-    own = speed.speedup.get(f"fp32-{item.engine.spec.backend}")
+    own = speed.speedup.get(f"{REFERENCE}{item.engine.spec.backend}")
     return {
         "latency_ms": {name: latency[name] for name in ("p50", "p90", "p99", "mean", "maximum")},
         "latency_samples_ms": latency["samples_ms"],

@@ -17,7 +17,7 @@ from edgetl.bench.throughput import measure_throughput
 from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.data import Sample
-from edgetl.engines import Engine
+from edgetl.engines import REFERENCE, Engine
 from edgetl.errors import EdgetlError
 from edgetl.files import digest_of
 
@@ -144,5 +144,5 @@ def _speedups(latency: Latency, all_of_them: Mapping[str, Latency | EdgetlError]
     return {
         name: paired_ratio(reference, latency).to_dict()
         for name, reference in all_of_them.items()
-        if name.startswith("fp32-") and isinstance(reference, Latency) and reference is not latency
+        if name.startswith(REFERENCE) and isinstance(reference, Latency) and reference is not latency
     }

@@ -97,8 +97,7 @@ def verify(bundle: str | Path) -> Replay:
 
 def _golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     try:
-        images = np.load(folder / GOLDEN_INPUT, allow_pickle=False)
-        expected = np.load(folder / GOLDEN_OUTPUT, allow_pickle=False)
+        images, expected = (_read_array(folder / name) for name in (GOLDEN_INPUT, GOLDEN_OUTPUT))
     except (OSError, ValueError, EOFError) as error:
         raise BundleError(f"{folder}: golden files can't be read: {error}") from error
     n = len(images) if images.ndim else 0
@@ -111,3 +110,10 @@ def _golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     ):
         raise BundleError(f"{folder}: golden files do not fit the manifest")
     return images, expected
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """An ``.npy`` file and nothing else: ``np.load`` would also open archives and pickles."""
+    with path.open("rb") as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array

@@ -70,18 +70,18 @@ def examine(name: str | None) -> dict[str, Any]:
 def _print(facts: dict[str, Any]) -> None:
     machine = facts["environment"]
     cpu = machine["cpu"]
-    click.echo(f"machine   {cpu['model']}, {cpu['usable']} cores, {' '.join(cpu['isa'])}")
-    click.echo(f"python    {machine['python']}, cache {facts['cache']}")
+    click.echo(f"machine    {cpu['model']}, {cpu['usable']} cores, {' '.join(cpu['isa'])}")
+    click.echo(f"python     {machine['python']}, cache {facts['cache']}")
     for purpose, extra in (("training", "train"), ("quantizing", "quantize"), ("report", "report")):
         missing = [
             name for name, version in facts[purpose].items() if version is None and not name.endswith("-gpu")
         ]
         state = f"missing {', '.join(missing)}: pip install 'edgetl[{extra}]'" if missing else "ready"
-        click.echo(f"{purpose:10}{state}")
+        click.echo(f"{purpose:11}{state}")
     for row in facts["backends"]:
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         state = f"{versions}; {', '.join(row['devices'])}" if row["available"] else row["reason"]
-        click.echo(f"backend   {row['name']}: {state}")
+        click.echo(f"backend    {row['name']}: {state}")
     for row in facts["targets"]:
         if not row["buildable"]:
             state = "its backend is not installed"
@@ -89,6 +89,6 @@ def _print(facts: dict[str, Any]) -> None:
             state = "built and measured here"
         else:
             state = f"built here, accuracy simulated, latency not measured: {row['why']}"
-        click.echo(f"target    {row['name']}: {state}")
+        click.echo(f"target     {row['name']}: {state}")
     for warning in machine["warnings"]:
-        click.echo(f"warning   {warning}")
+        click.echo(f"warning    {warning}")

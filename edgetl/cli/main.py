@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edgetl.errors import EdgetlError
+from edgetl.errors import EdgetlError, MissingDependencyError
 
 _COMMANDS = {
     "run": "The whole story: from a folder of images to measured engines.",
@@ -27,6 +27,17 @@ _COMMANDS = {
     "cache": "List or shrink the store of intermediate results.",
     "schema": "Print the JSON schema of results.json.",
 }
+
+_EXTRAS = {
+    **dict.fromkeys(
+        ("onnx", "onnxscript", "onnxslim", "safetensors", "sklearn", "timm", "torch", "torchvision"), "train"
+    ),
+    "nncf": "quantize",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "plotly": "report",
+}
+"""The extra that brings an optional module."""
 
 
 class LazyGroup(click.Group):
@@ -78,6 +89,13 @@ def _run(arguments: list[str]) -> int:
     except EdgetlError as error:
         _complain(str(error), debug)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRAS:
+            raise
+        missing = MissingDependencyError(package, _EXTRAS[package])
+        _complain(str(missing), debug)
+        return missing.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}", debug)
