@@ -74,13 +74,9 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def has_prefix(model: onnx.ModelProto) -> bool:
-    """Whether the model takes ``uint8 [N, H, W, 3]`` and casts it first."""
+    """Whether the model's one input is uint8 pixels."""
     inputs = _real_inputs(model)
-    return (
-        len(inputs) == 1
-        and inputs[0].type.tensor_type.elem_type == TensorProto.UINT8
-        and any(node.op_type == "Cast" and list(node.input) == [inputs[0].name] for node in model.graph.node)
-    )
+    return len(inputs) == 1 and inputs[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 
 def float_input(model: onnx.ModelProto, contract: Contract) -> onnx.ValueInfoProto:

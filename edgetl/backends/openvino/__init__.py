@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session, failed
+from edgetl.backends.openvino.stable_names import stabilise_names
 from edgetl.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class OpenVinoBackend(Backend):
 
     def build(self, model: Path, target: Target, folder: Path) -> str:
         openvino = _openvino()
+        ir = folder / "model.xml"
         try:
             network = openvino.Core().read_model(model)
             network.reshape([target.batch, *list(network.input().partial_shape)[1:]])
-            openvino.save_model(network, folder / "model.xml", compress_to_fp16=False)
+            openvino.save_model(network, ir, compress_to_fp16=False)
         except RuntimeError as error:
             raise failed("build", model, error) from error
-        return "model.xml"
+        stabilise_names(ir, model)
+        return ir.name
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         _openvino()

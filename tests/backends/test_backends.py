@@ -1,0 +1,58 @@
+"""What is particular to one backend, and what all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edgetl.backends import get_backend
+from edgetl.backends.base import majority, matching_nodes
+from edgetl.errors import BackendError, InputError
+
+
+def test_openvino_asked_for_f32_does_not_run_bf16(kits: Any) -> None:
+    engine, spec = kits("openvino").with_file("f32")
+    backend = get_backend("openvino")
+    found = backend.load(engine, spec).precision()
+    assert found.float_part == "f32" and set(found.layers) == {"f32"}
+    with_bf16 = backend.load(engine, replace(spec, float_precision="bf16")).precision()
+    assert with_bf16.float_part in ("bf16", "f32")  # f32 on a machine without bf16
+
+
+def test_onnxruntime_does_not_fall_back_silently(kits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's library is there but not its device: onnxruntime itself goes on with the CPU."""
+    import onnxruntime
+
+    known = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" in known:
+        pytest.skip("this machine has the provider")
+    kit = kits("onnxruntime")
+    spec = replace(kit.spec, device="CUDAExecutionProvider")
+    with pytest.raises(BackendError, match="has no CUDAExecutionProvider"):
+        get_backend("onnxruntime").load(kit.int8_engine, spec)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *known])
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(BackendError, match="fell back to CPUExecutionProvider"),
+    ):
+        get_backend("onnxruntime").load(kit.int8_engine, spec)
+
+
+def test_unknown_backend() -> None:
+    with pytest.raises(InputError, match="known: onnxruntime, openvino"):
+        get_backend("nope")
+
+
+def test_matching_nodes() -> None:
+    names = ["conv0", "conv1", "head"]
+    assert matching_nodes(names, ["conv.", "head", "conv0"]) == names
+    with pytest.raises(InputError, match="matches no node"):
+        matching_nodes(names, ["conv"])
+    with pytest.raises(InputError, match="regular expression"):
+        matching_nodes(names, ["("])
+
+
+def test_majority() -> None:
+    assert majority({}) == "unknown" and majority({"f32": 1, "int8": 3}) == "int8"
