@@ -44,7 +44,7 @@ def _quantize(graph: str, images: str, count: str, method: str, out: str) -> Non
     from edgetl import profiles
     from edgetl.backends import get_backend
     from edgetl.profiles import Recipe
-    from edgetl.quantize.calibration import calibration_set
+    from edgetl.quantization.calibration import calibration_set
 
     calibration = calibration_set(samples_of(Path(images))[: int(count)], CONTRACT)
     recipe = Recipe.model_validate({"name": method, "title": method, "method": method})

@@ -16,13 +16,13 @@ from benchmarks.settings import Settings
 from edgetl import api, profiles
 from edgetl.backends import get_backend
 from edgetl.backends.base import Session, UInt8
-from edgetl.bench.latency import Latency, LatencyOptions, measure, paired_ratio
 from edgetl.bundle.runtime import load
 from edgetl.contract import preprocess
 from edgetl.data import load_dataset
 from edgetl.engines import standing
 from edgetl.errors import EdgetlError
-from edgetl.quantize.calibration import choose
+from edgetl.measurement.latency import Latency, LatencyOptions, measure, paired_ratio
+from edgetl.quantization.calibration import choose
 
 AREA = "int8"
 TARGET = "x86-vnni"

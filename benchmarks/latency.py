@@ -15,9 +15,9 @@ from benchmarks.models import ONNXRUNTIME, OPENVINO, backbone
 from benchmarks.rounds import Rounds, alternate
 from benchmarks.settings import Settings
 from edgetl.backends import get_backend
-from edgetl.bench.engine import Images, Runnable
-from edgetl.bench.latency import LatencyOptions, measure
 from edgetl.errors import EdgetlError
+from edgetl.measurement.engine import Images, Runnable
+from edgetl.measurement.latency import LatencyOptions, measure
 
 AREA = "latency"
 _LOOPS = 300

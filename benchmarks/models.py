@@ -10,7 +10,7 @@ from edgetl import profiles
 from edgetl.backends import get_backend
 from edgetl.backends.base import EngineSpec
 from edgetl.contract import Contract
-from edgetl.export.stage import compile_backbone
+from edgetl.exporting.stage import compile_backbone
 from edgetl.transfer.backbones import resolve
 
 OPENVINO = EngineSpec("openvino", "model.xml", "f32", "f32", "CPU")

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgetl.contract import Contract
 from edgetl.contract.onnx_prefix import graft_prefix
-from edgetl.export.graph import finish
+from edgetl.exporting.graph import finish
 
 SIDE, FEATURES = 224, 1280
 CONTRACT = Contract(SIDE, SIDE, "stretch", SIDE, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

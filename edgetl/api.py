@@ -55,7 +55,7 @@ def train(
         What was trained: backbone, classes, metrics on the held-out images, seconds, skipped images.
     """
     from edgetl.data import load_dataset
-    from edgetl.export.stage import compile_backbone
+    from edgetl.exporting.stage import compile_backbone
     from edgetl.transfer.backbones import DEFAULT, resolve
     from edgetl.transfer.saved import save_model
     from edgetl.transfer.train import train as fit
@@ -87,7 +87,7 @@ def export(
     Returns:
         Path, opset, number of nodes, and the parity with torch.
     """
-    from edgetl.export.stage import assemble, require_parity
+    from edgetl.exporting.stage import assemble, require_parity
     from edgetl.files import write_atomic
     from edgetl.transfer.saved import read_model
 
@@ -220,7 +220,7 @@ def report(results: PathLike, out: PathLike | None = None, *, images: PathLike |
     Args:
         images: the image folder for thumbnails; None takes the one the results name.
     """
-    from edgetl.report import write_report
+    from edgetl.reporting import write_report
     from edgetl.results import read_results
 
     document = read_results(Path(results))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from edgetl.bench.stage import measure_accuracy, measure_speed
 from edgetl.bundle.manifest import Manifest
 from edgetl.bundle.verify import check_files
 from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE, TRAINED_ON
@@ -18,6 +17,7 @@ from edgetl.data import Dataset, Skipped, load_dataset
 from edgetl.engines import Engine, Standing
 from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of
+from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.results import Budgets, Measured, Scene, document, engine_section
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from edgetl.context import Context
 from edgetl.data import Dataset
 from edgetl.engines import Engine, build_engine, engine_spec
-from edgetl.export.stage import Exported, assemble
+from edgetl.exporting.stage import Exported, assemble
 from edgetl.metrics import Metrics, evaluate
 from edgetl.profiles import Recipe, Target
-from edgetl.quantize.stage import MODEL, quantize_graph
+from edgetl.quantization.stage import MODEL, quantize_graph
 from edgetl.transfer.head import Head
 from edgetl.transfer.train import FittedHead, Trained, fit_on_engine
 

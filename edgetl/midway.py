@@ -18,14 +18,14 @@ from edgetl.contract.onnx_prefix import set_metadata
 from edgetl.data import Dataset, Sample, list_images, load_dataset
 from edgetl.engines import build_engine, engine_spec
 from edgetl.errors import InputError
-from edgetl.export.foreign import Graph, open_graph
-from edgetl.export.graph import read, save
-from edgetl.export.head import NODE, has_float_head, remove_head
-from edgetl.export.stage import assemble
+from edgetl.exporting.foreign import Graph, open_graph
+from edgetl.exporting.graph import read, save
+from edgetl.exporting.head import NODE, has_float_head, remove_head
+from edgetl.exporting.stage import assemble
 from edgetl.files import sha256_file, write_atomic
 from edgetl.pipeline import require_writable
 from edgetl.profiles import Recipe, Target
-from edgetl.quantize.stage import MODEL, quantize_graph
+from edgetl.quantization.stage import MODEL, quantize_graph
 from edgetl.transfer.train import FittedHead, fit_on_engine
 
 

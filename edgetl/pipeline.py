@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from edgetl import profiles
-from edgetl.bench.accuracy import Predictions
-from edgetl.bench.stage import measure_accuracy, measure_speed
 from edgetl.bundle.write import Content, write_bundle
 from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
@@ -21,7 +19,9 @@ from edgetl.data import load_dataset
 from edgetl.deploy import Deployment, FloatModel, deploy
 from edgetl.engines import Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
-from edgetl.export.stage import Exported, assemble, check_parity, compile_backbone
+from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
+from edgetl.measurement.accuracy import Predictions
+from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.profiles import Recipe, Target
 from edgetl.results import (
     Budgets,
@@ -228,7 +228,7 @@ def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:
 def _publish(context: Context, results: dict[str, Any], options: RunOptions) -> None:
     write_results(results, options.out / "results.json")
     try:
-        from edgetl.report import write_report
+        from edgetl.reporting import write_report
     except ImportError as error:
         context.observer.note(f"no report.html: {error}; install it with: pip install 'edgetl[report]'")
         return

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from edgetl.bench.accuracy import Predictions
-from edgetl.bench.stage import Speed
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
 from edgetl.data.dataset import printable, relative
@@ -21,6 +19,8 @@ from edgetl.errors import InputError
 from edgetl.files import write_atomic
 from edgetl.gate.judge import Gate, judge
 from edgetl.gate.paired import agreement, paired_drop
+from edgetl.measurement.accuracy import Predictions
+from edgetl.measurement.stage import Speed
 from edgetl.metrics import evaluate
 from edgetl.quantity import Quantity
 from edgetl.versions import version_of

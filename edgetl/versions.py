@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-_DECISIVE = ("contract", "transfer", "export", "quantize", "backends", "bench")
+_DECISIVE = ("contract", "transfer", "exporting", "quantization", "backends", "measurement")
 
 
 def version_of(package: str) -> str | None:

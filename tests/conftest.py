@@ -86,8 +86,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Tiny:
     import onnx
 
     from edgetl.contract.onnx_prefix import graft_prefix, set_metadata
-    from edgetl.export.graph import finish, save
-    from edgetl.export.head import add_head
+    from edgetl.exporting.graph import finish, save
+    from edgetl.exporting.head import add_head
 
     folder = tmp_path_factory.mktemp("tiny")
     files = Tiny(folder / "foreign.onnx", folder / "backbone.onnx", folder / "model.onnx")

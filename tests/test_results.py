@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgetl.bench.accuracy import Predictions
-from edgetl.bench.stage import Speed
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Skipped
 from edgetl.device.environment import environment
 from edgetl.engines import Engine, Standing
 from edgetl.errors import InputError
+from edgetl.measurement.accuracy import Predictions
+from edgetl.measurement.stage import Speed
 from edgetl.quantity import Quantity, quantile
 from edgetl.results import (
     Budgets,

@@ -57,7 +57,7 @@ def command(images: Path, out: Path, as_json: bool, **options: Any) -> int:
 def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
     """Run the pipeline and print its summary; the exit status says whether the gates passed."""
     from edgetl.pipeline import RunOptions, run
-    from edgetl.report import render_summary
+    from edgetl.reporting import render_summary
     from edgetl.results import Budgets
 
     budgets = Budgets(options.pop("max_drop", None), options.pop("max_latency", None))

@@ -32,7 +32,7 @@ class Features:
     """Where the features of a set of images are kept.
 
     Attributes:
-        entries: store entries, each with ``features.npy`` (float32 ``[n, D]``) and the digests of its rows.
+        entries: store entries, each with ``features.npy`` (float32 ``[n, D]``) and ``digests.txt``.
         unreadable: reason by digest of the images that could not be decoded.
         computed: number of images that went through the engine this time.
     """
@@ -42,7 +42,11 @@ class Features:
     computed: int
 
     def matrix(self, samples: Sequence[Sample]) -> Float32:
-        """``float32 [len(samples), D]``, one row a sample, in their order."""
+        """``float32 [len(samples), D]``, one row a sample, in their order.
+
+        Raises:
+            KeyError: if a sample has no features here.
+        """
         wanted: dict[str, list[int]] = {}
         for row, sample in enumerate(samples):
             wanted.setdefault(sample.digest, []).append(row)
@@ -53,9 +57,10 @@ class Features:
                 continue
             if result is None:
                 result = np.empty((len(samples), block.shape[1]), np.float32)
-            for values, digest in zip(block, entry.facts["digests"], strict=True):
-                if digest in wanted:
-                    result[wanted[digest]] = values
+            for values, digest in zip(block, entry.file("digests.txt").read_text().split(), strict=True):
+                result[wanted.pop(digest, [])] = values
+        if wanted:
+            raise KeyError(f"{len(wanted)} samples have no features, {min(wanted)} among them")
         return result if result is not None else np.empty((0, 0), np.float32)
 
 
@@ -126,10 +131,12 @@ class _Keeper:
         self._ready: list[int] = []
 
     def feed(self, missing: Sequence[int], contract: Contract) -> Iterator[UInt8]:
-        places = [(number, row) for number in missing for row in range(len(self._buckets[number].samples))]
-        paths: Iterator[Path] = (self._buckets[number].samples[row].path for number, row in places)
+        def places() -> Iterator[tuple[int, int]]:
+            return ((number, row) for number in missing for row in range(len(self._buckets[number].samples)))
+
+        paths: Iterator[Path] = (self._buckets[number].samples[row].path for number, row in places())
         index = 0
-        for (number, row), decoded in zip(places, stream(paths, contract), strict=True):
+        for (number, row), decoded in zip(places(), stream(paths, contract), strict=True):
             self._store_complete()
             if isinstance(decoded, UnreadableImageError):
                 bucket = self._buckets[number]
@@ -173,7 +180,8 @@ def _writer(bucket: _Bucket) -> Callable[[Path], Mapping[str, Any]]:
         rows = sorted(bucket.rows)
         block = np.stack([bucket.rows[row] for row in rows]) if rows else np.empty((0, 0), np.float32)
         np.save(folder / "features.npy", block)
-        return {"digests": [bucket.samples[row].digest for row in rows], "unreadable": bucket.unreadable}
+        (folder / "digests.txt").write_text("".join(f"{bucket.samples[row].digest}\n" for row in rows))
+        return {"unreadable": bucket.unreadable}
 
     return write
 

@@ -63,7 +63,7 @@ def train(
     """Fit a new head on a frozen backbone.
 
     Args:
-        graph: the backbone as ONNX; see ``export.stage.compile_backbone``.
+        graph: the backbone as ONNX; see ``exporting.stage.compile_backbone``.
 
     Returns:
         The model, and the dataset without the images that turned out unreadable.

@@ -1,0 +1,167 @@
+"""Tolerant reading of a results document: what is absent, null or not a number becomes None."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from edgetl.quantity import Kind, Quantity
+from edgetl.reporting.markup import clean
+
+SCHEMA = "edgetl.results/1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine, or one FP32 reference, as the report shows it.
+
+    ``samples`` are latencies in milliseconds, ``accuracy`` and ``agreement`` fractions, ``drop`` percentage
+    points (positive is worse than FP32), ``throughput`` images a second. ``source`` is the engine's part of
+    the document, for what only one section shows.
+    """
+
+    name: str
+    reference: bool
+    backend: str
+    precision: str
+    executed: str
+    accuracy: Quantity | None
+    drop: Quantity | None
+    agreement: Quantity | None
+    p50: Quantity | None
+    p90: Quantity | None
+    p99: Quantity | None
+    samples: list[float]
+    throughput: Quantity | None
+    speedup: Quantity | None
+    size_bytes: float | None
+    gate: str
+    error: str | None
+    source: Mapping[str, Any]
+
+    def quantities(self) -> Iterator[tuple[str, Quantity]]:
+        """The numbers there are, with what they are called in a sentence."""
+        named = (
+            ("accuracy", self.accuracy),
+            ("drop", self.drop),
+            ("agreement", self.agreement),
+            ("p50 latency", self.p50),
+            ("p90 latency", self.p90),
+            ("p99 latency", self.p99),
+            ("throughput", self.throughput),
+            ("speed-up", self.speedup),
+        )
+        return ((name, value) for name, value in named if value is not None)
+
+
+def section(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """``data[key]`` if it is a mapping, else an empty one."""
+    value = data.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(data: Mapping[str, Any], key: str) -> list[Any]:
+    """``data[key]`` if it is a list, without its nulls, else an empty list."""
+    value = data.get(key)
+    return [item for item in value if item is not None] if isinstance(value, (list, tuple)) else []
+
+
+def mappings(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The mappings in the list ``data[key]``."""
+    return [item for item in items(data, key) if isinstance(item, Mapping)]
+
+
+def text(data: Mapping[str, Any], key: str) -> str:
+    """``data[key]`` on one line, or an empty string."""
+    value = data.get(key)
+    return "" if value is None else clean(value)
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def quantity(value: object) -> Quantity | None:
+    """A quantity from its document form; None without a value. An unknown kind counts as an estimate."""
+    if not isinstance(value, Mapping):
+        return None
+    figure = number(value.get("value"))
+    if figure is None:
+        return None
+    kind = value.get("kind", "measured")
+    known: Kind = kind if kind in get_args(Kind) else "estimated"
+    n = number(value.get("n"))
+    return Quantity(figure, number(value.get("low")), number(value.get("high")), int(n or 0), known)
+
+
+def class_names(results: Mapping[str, Any]) -> list[str]:
+    """The dataset's classes in the order of the model's outputs."""
+    return [clean(name) for name in items(section(results, "dataset"), "classes")]
+
+
+def references(results: Mapping[str, Any]) -> list[Row]:
+    """The FP32 references: one a backend, or one without latency if no backend ran it."""
+    fp32 = section(results, "fp32")
+    engines = mappings(fp32, "engines")
+    if not engines and quantity(fp32.get("accuracy")):
+        engines = [{"accuracy": fp32["accuracy"]}]
+    return [_row(engine, f"FP32 {text(engine, 'backend')}".strip(), True) for engine in engines]
+
+
+def engines(results: Mapping[str, Any]) -> list[Row]:
+    """The engines, with names that tell them apart."""
+    rows = [
+        _row(engine, text(engine, "target") or "engine", False) for engine in mappings(results, "engines")
+    ]
+    twice = {name for name, count in Counter(row.name for row in rows).items() if count > 1}
+    rows = [replace(row, name=f"{row.name} {row.precision}") if row.name in twice else row for row in rows]
+    seen: Counter[str] = Counter()
+    unique = []
+    for row in rows:
+        seen[row.name] += 1
+        count = seen[row.name]
+        unique.append(row if count == 1 else replace(row, name=f"{row.name} #{count}"))
+    return unique
+
+
+def rows(results: Mapping[str, Any]) -> list[Row]:
+    """FP32 references first, then the engines."""
+    return references(results) + engines(results)
+
+
+def _row(engine: Mapping[str, Any], name: str, reference: bool) -> Row:
+    latency = section(engine, "latency_ms")
+    error = text(engine, "error")
+    return Row(
+        name=name,
+        reference=reference,
+        backend=text(engine, "backend"),
+        precision=text(engine, "precision"),
+        executed=_executed(section(engine, "precision_detail")),
+        accuracy=quantity(engine.get("accuracy")),
+        drop=quantity(engine.get("drop_points")),
+        agreement=quantity(engine.get("agreement")),
+        p50=quantity(latency.get("p50")),
+        p90=quantity(latency.get("p90")),
+        p99=quantity(latency.get("p99")),
+        samples=[x for x in map(number, items(engine, "latency_samples_ms")) if x is not None and x > 0],
+        throughput=quantity(engine.get("throughput_per_s")),
+        speedup=quantity(engine.get("speedup")),
+        size_bytes=number(engine.get("size_bytes")),
+        gate=text(engine, "gate") or "none",
+        error=error or None,
+        source=engine,
+    )
+
+
+def _executed(detail: Mapping[str, Any]) -> str:
+    """``"int8 50, f32 18"``: how many nodes ran in which precision, most first."""
+    counts = {clean(name): number(count) or 0 for name, count in section(detail, "executed").items()}
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{name} {count:.0f}" for name, count in ordered if count > 0)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgetl.reporting.html import page
+
+Document = dict[str, Any]
+MakeResults = Callable[..., Document]
+
+
+def figures(text: str) -> dict[str, Document]:
+    blocks = re.findall(r'<script type="application/json" id="figure-([\w-]+)">(.*?)</script>', text, re.S)
+    return {name: json.loads(block) for name, block in blocks}
+
+
+@pytest.fixture
+def dataset(sample: Document, tmp_path: Path) -> Path:
+    """The images whose prediction changed on the first engine, as files."""
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 200, 3), dtype=np.uint8)
+    for change in sample["engines"][0]["changed"]:
+        path = tmp_path / "images" / change["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, "JPEG")
+    return tmp_path / "images"
+
+
+def test_every_engine_and_reference_is_in_the_summary(sample: Document) -> None:
+    text = page(sample)
+    summary = text.split('id="summary"')[1].split("</section>")[0]
+    for made in sample["engines"]:
+        assert made["target"] in summary
+    assert summary.count(">FP32<") == 2
+    assert "96.9\u00a0%" in summary
+    assert "94.7–98.2" in summary
+    assert "n = 413" in summary
+
+
+def test_error_stands_in_the_place_of_the_numbers(sample: Document) -> None:
+    row = page(sample).split('<th scope="row">jetson-agx')[1].split("</tr>")[0]
+    assert "Could not be made: TensorRT is not installed" in row
+    assert row.count("<td") == 1
+
+
+def test_what_was_not_measured_is_never_zero(sample: Document) -> None:
+    text = page(sample)
+    row = text.split('<th scope="row">hailo-8')[1].split("</tr>")[0]
+    assert row.count("not measured") == 5
+    assert not re.search(r">0(\.0*)?<", row)
+    mixed = text.split('<th scope="row">x86-mixed')[1].split("</tr>")[0]
+    assert "n too small" in mixed
+
+
+def test_kinds_other_than_measured_are_marked(sample: Document) -> None:
+    text = page(sample)
+    simulated = text.split('<th scope="row">orin-nano')[1].split("</tr>")[0]
+    assert simulated.count('class="kind"') == 6
+    assert ">simulated</abbr>" in simulated
+    measured = text.split('<th scope="row">x86-vnni<')[1].split("</tr>")[0]
+    assert 'class="kind"' not in measured
+    names = [trace["name"] for trace in figures(text)["trade-off"]["data"]]
+    assert "orin-nano (estimated, simulated)" in names
+
+
+def test_figures_are_valid_plotly(sample: Document) -> None:
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    drawn = figures(page(sample))
+    assert set(drawn) == {"trade-off", "latency", "confusion", "refit"}
+    for figure in drawn.values():
+        graph_objects.Figure(figure)
+
+
+def test_confusion_cells_are_the_counts(sample: Document) -> None:
+    data = figures(page(sample))["confusion"]["data"]
+    assert [trace["visible"] for trace in data[:4]] == [True, True, False, False]
+    assert len(data) == 2 * 7
+    seen = {
+        (y, x): int(t)
+        for trace in data[:2]
+        for y, x, t in zip(trace["y"], trace["x"], trace["text"], strict=True)
+        if t
+    }
+    grid = sample["fp32"]["confusion"]
+    assert seen == {
+        (str(i), str(j)): n for i, row in enumerate(grid) for j, n in enumerate(row) if n or i == j
+    }
+
+
+def test_two_classes_and_wrong_matrix(make_results: MakeResults) -> None:
+    results = make_results(classes=3)
+    results["engines"][0]["confusion"] = [[1, 2], [3, 4]]
+    assert len(figures(page(results))["confusion"]["data"]) == 2 * 6
+    assert "confusion" in figures(page(make_results(classes=3)))
+
+
+def test_latency_axis_is_logarithmic_only_for_wide_ranges(sample: Document) -> None:
+    assert figures(page(sample))["trade-off"]["layout"]["xaxis"]["type"] == "log"
+    narrow = copy.deepcopy(sample)
+    narrow["engines"] = narrow["engines"][:1]
+    assert figures(page(narrow))["trade-off"]["layout"]["xaxis"]["type"] == "linear"
+
+
+def test_thumbnails_are_embedded_and_missing_ones_said(sample: Document, dataset: Path) -> None:
+    only = {**sample, "engines": sample["engines"][:1]}
+    text = page(only, dataset)
+    sources = re.findall(r'<img src="([^"]+)" alt="[^"]+, truth \d">', text)
+    assert len(sources) == len(only["engines"][0]["changed"])
+    for source in sources:
+        picture = Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))))
+        assert picture.format == "JPEG"
+        assert max(picture.size) == 96
+    next(dataset.rglob("*.JPG")).unlink()
+    assert "1 picture could not be read" in page(only, dataset)
+    without = page(only)
+    assert "<img" not in without
+    assert "no image folder was given" in without
+
+
+def test_at_most_48_pictures_and_the_rest_counted(sample: Document) -> None:
+    text = page(sample)
+    assert text.count('<li class="picture ') == 48
+    total = sum(len(made.get("changed") or []) for made in sample["engines"])
+    rest = [int(n) for n in re.findall(r"And (\d+) more images?, not shown", text)]
+    assert 48 + sum(rest) == total
+
+
+def test_every_skipped_file_is_listed(make_results: MakeResults) -> None:
+    results = make_results()
+    results["skipped"] = [{"path": f"3/{i}.jpg", "reason": "truncated"} for i in range(150)]
+    words = page(results)
+    assert all(f"3/{i}.jpg" in words for i in range(150))
+    assert "150 files were skipped" in words
