@@ -125,7 +125,7 @@ def with_comment(jpeg: bytes, comment: bytes) -> bytes:
 
 def samples_of(folder: Path) -> list[Sample]:
     """The files of a folder, all of one class."""
-    return [Sample(path, 0, sha256_file(path)) for path in sorted(folder.iterdir())]
+    return [Sample(str(path), 0, sha256_file(path)) for path in sorted(folder.iterdir())]
 
 
 def crops(photograph: int, *, seed: int) -> Iterator[Image.Image]:

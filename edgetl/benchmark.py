@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.verify import check_files
 from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE, TRAINED_ON
 from edgetl.context import Context
 from edgetl.data import Dataset, Skipped, load_dataset

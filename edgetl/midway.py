@@ -103,7 +103,7 @@ def _calibration_source(images: Path, seed: int) -> _Source:
         files, skipped = list_images(images)
         if not files:
             raise
-        samples = tuple(Sample(path, 0, sha256_file(path)) for path in files)
+        samples = tuple(Sample(str(path), 0, sha256_file(path)) for path in files)
         return _Source(samples, None, tuple(skipped))
     return _Source(dataset.train, dataset, dataset.skipped)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgetl.backends import get_backend
 from edgetl.backends.base import Float32, Session
+from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.verify import check_files
 from edgetl.contract import preprocess
 from edgetl.contract.image import Source
 from edgetl.errors import BundleError

@@ -1,4 +1,4 @@
-"""Is a bundle what its maker wrote, and does its engine still compute what it did?"""
+"""Does a bundle's engine still compute what it did when it was made?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetl.bundle.manifest import NAME, Manifest, read_manifest
-from edgetl.bundle.write import GOLDEN_INPUT, GOLDEN_OUTPUT, TRAINED_ON
-from edgetl.errors import BundleError, InputError
-from edgetl.files import relative_files, sha256_file
+from edgetl.bundle.check import check_files
+from edgetl.bundle.manifest import Manifest
+from edgetl.bundle.runtime import open_session
+from edgetl.bundle.write import GOLDEN_INPUT, GOLDEN_OUTPUT
+from edgetl.device.environment import environment, fingerprint
+from edgetl.errors import BundleError
 
 SAME_DEVICE_TOLERANCE = 1e-3
 OTHER_DEVICE_TOLERANCE = 0.25
@@ -36,39 +38,12 @@ class Replay:
     same_device: bool
 
 
-def check_files(bundle: Path) -> Manifest:
-    """Recompute every digest; refuse missing, altered and unlisted files, and symbolic links.
-
-    Raises:
-        BundleError: naming the first file that is wrong.
-    """
-    manifest = read_manifest(bundle)
-    if absent := {GOLDEN_INPUT, GOLDEN_OUTPUT, TRAINED_ON} - set(manifest.files):
-        raise BundleError(f"{bundle}: the manifest does not list {min(absent)!r}")
-    try:
-        present = set(relative_files(bundle)) - {NAME}
-    except InputError as error:
-        raise BundleError(str(error)) from error
-    if extra := present - set(manifest.files):
-        raise BundleError(f"{bundle}: {min(extra)!r} is not in the manifest")
-    if lost := set(manifest.files) - present:
-        raise BundleError(f"{bundle}: {min(lost)!r} is missing")
-    for name, facts in manifest.files.items():
-        path = bundle / name
-        if path.stat().st_size != facts["bytes"] or sha256_file(path) != facts["sha256"]:
-            raise BundleError(f"{bundle}: {name!r} was altered since the bundle was made")
-    return manifest
-
-
 def verify(bundle: str | Path) -> Replay:
     """Check digests, load the engine and replay the golden input.
 
     Raises:
         BundleError: if a file was altered, or the engine's answers changed.
     """
-    from edgetl.bundle.runtime import open_session
-    from edgetl.device.environment import environment, fingerprint
-
     folder = Path(bundle)
     manifest = check_files(folder)
     images, expected = _golden(folder, manifest)

@@ -20,9 +20,14 @@ SPLITS = ("train", "val", "test")
 class Sample:
     """An image file; ``label`` indexes ``Dataset.classes``, ``digest`` is the sha256 (hex) of its bytes."""
 
-    path: Path
+    file: str
+    """A string: a path object takes four times its memory, which counts where there are many images."""
     label: int
     digest: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
 
 
 @dataclass(frozen=True, slots=True)

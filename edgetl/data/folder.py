@@ -77,7 +77,7 @@ def scan_folder(root: Path, *, progress: Progress | None = None) -> Scan:
         if look.problem:
             walked[index].skipped.append(Skipped(relative(path, root), look.problem))
         else:
-            samples[index].append(Sample(path, labels[index], look.digest))
+            samples[index].append(Sample(str(path), labels[index], look.digest))
     folders = tuple(
         ClassFolder(folder, split, labels[i], tuple(samples[i]), in_path_order(walked[i].skipped))
         for i, (split, folder) in enumerate(layout.folders)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgetl.bundle.check import check_files
 from edgetl.bundle.runtime import load, prediction
 from edgetl.bundle.sbom import sbom
-from edgetl.bundle.verify import check_files, verify
+from edgetl.bundle.verify import verify
 from edgetl.bundle.write import Content, write_bundle
 from edgetl.contract import Contract
 from edgetl.errors import BackendError, InputError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import MAX_MANIFEST_BYTES, NAME, read_manifest
-from edgetl.bundle.verify import check_files
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import NAME
 from edgetl.bundle.runtime import load
-from edgetl.bundle.verify import check_files, verify
+from edgetl.bundle.verify import verify
 from edgetl.errors import BundleError, EdgetlError
 from edgetl.files import relative_files
 

@@ -13,7 +13,7 @@ ROOT = Path("/pictures")
 
 
 def samples(split: str, *labelled: tuple[int, str]) -> tuple[Sample, ...]:
-    return tuple(Sample(ROOT / split / "ab"[label] / f"{d}.png", label, d) for label, d in labelled)
+    return tuple(Sample(str(ROOT / split / "ab"[label] / f"{d}.png"), label, d) for label, d in labelled)
 
 
 def dataset(**changes: object) -> Dataset:
@@ -30,7 +30,7 @@ def dataset(**changes: object) -> Dataset:
 
 
 def test_values_are_frozen_and_small() -> None:
-    for value in (dataset(), Sample(ROOT, 0, "d"), Skipped("p", "r")):
+    for value in (dataset(), Sample(str(ROOT), 0, "d"), Skipped("p", "r")):
         assert not hasattr(value, "__dict__")
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, dataclasses.fields(value)[0].name, None)
@@ -45,7 +45,7 @@ def test_held_out_is_test_where_there_is_one() -> None:
 
 def test_digest_ignores_names_and_order() -> None:
     base = dataset()
-    moved = tuple(dataclasses.replace(s, path=Path(f"/else/{i}")) for i, s in enumerate(base.train))
+    moved = tuple(dataclasses.replace(s, file=f"/else/{i}") for i, s in enumerate(base.train))
     same = dataset(root=Path("/else"), train=moved[::-1], skipped=(), notes=())
     assert same.digest == base.digest and len(base.digest) == 64
 

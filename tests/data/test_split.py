@@ -47,7 +47,7 @@ def made_up(seed: int) -> list[Sample]:
     for label in range(3):
         own = pool[label * 20 : label * 20 + rng.randint(3, 20)]
         digests = own + rng.choices(own, k=rng.randint(0, 8)) + rng.sample(pool, 2)
-        samples += [Sample(Path(f"{label}/{i}"), label, d) for i, d in enumerate(digests)]
+        samples += [Sample(f"{label}/{i}", label, d) for i, d in enumerate(digests)]
     return samples
 
 

@@ -32,7 +32,7 @@ def test_depends_on_content_and_seed_only(
 ) -> None:
     recipe = recipe.model_copy(update={"selection": selection})
     chosen = [sample.digest for sample in choose(samples, recipe)]
-    moved = [replace(sample, path=Path("/elsewhere") / sample.path.name) for sample in samples[::-1]]
+    moved = [replace(sample, file=f"/elsewhere/{sample.path.name}") for sample in samples[::-1]]
     assert [sample.digest for sample in choose(moved, recipe)] == chosen
     assert [sample.digest for sample in choose(samples, recipe, seed=1)] != chosen
     assert len(set(chosen)) == 12
@@ -69,4 +69,4 @@ def test_an_unreadable_image_is_named(
     bad = tmp_path / "bad.png"
     bad.write_text("no picture")
     with pytest.raises(InputError, match=r"bad\.png"):
-        list(calibration_set([samples[0], replace(samples[1], path=bad)], contract).batches())
+        list(calibration_set([samples[0], replace(samples[1], file=str(bad))], contract).batches())

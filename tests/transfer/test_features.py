@@ -40,7 +40,7 @@ def many(root: Path, number: int, start: int = 0) -> list[Sample]:
         pixels = np.full((8, 8, 3), (n % 256, n // 256, 77), np.uint8)
         path = root / f"{n}.bmp"
         Image.fromarray(pixels).save(path)
-        samples.append(Sample(path, 0, hashlib.sha256(path.read_bytes()).hexdigest()))
+        samples.append(Sample(str(path), 0, hashlib.sha256(path.read_bytes()).hexdigest()))
     return samples
 
 
@@ -84,7 +84,7 @@ def test_where_a_file_lies_does_not_matter(
     tmp_path: Path,
 ) -> None:
     extract(opener, samples, contract, store, {})
-    moved = [replace(sample, path=tmp_path / sample.path.name) for sample in samples]
+    moved = [replace(sample, file=str(tmp_path / sample.path.name)) for sample in samples]
     assert extract(refuse, moved, contract, store, {}).computed == 0
 
 
@@ -113,7 +113,7 @@ def test_an_unreadable_image_is_listed_and_remembered(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "bad.png").write_text("no picture")
-    bad = Sample(tmp_path / "bad.png", 0, "0" * 64)
+    bad = Sample(str(tmp_path / "bad.png"), 0, "0" * 64)
     found = extract(opener, [*samples, bad], contract, store, {})
     assert list(found.unreadable) == ["0" * 64] and "not an image" in found.unreadable["0" * 64]
     assert extract(refuse, [*samples, bad], contract, store, {}).unreadable == found.unreadable
@@ -125,7 +125,7 @@ def test_a_bucket_with_nothing_readable(
 ) -> None:
     good = [sample for sample in many(tmp_path, 400) if sample.digest >= "8"][:100]
     (tmp_path / "bad").write_text("no picture")
-    bad = [Sample(tmp_path / "bad", 0, f"{n:064x}") for n in range(30)]
+    bad = [Sample(str(tmp_path / "bad"), 0, f"{n:064x}") for n in range(30)]
     found = extract(opener, [*good, *bad], contract, store, {})
     assert len(found.unreadable) == 30
     assert found.matrix(good).shape == (len(good), 16) and np.isfinite(found.matrix(good)).all()

@@ -59,7 +59,7 @@ def test_unreadable_images_leave_the_dataset(
     tiny: Any, dataset: Dataset, contract: Contract, tmp_path: Path
 ) -> None:
     bad = dataset.root / "red" / "bad.png"
-    broken = replace(dataset, train=(*dataset.train, Sample(bad, 2, "e" * 64)))
+    broken = replace(dataset, train=(*dataset.train, Sample(str(bad), 2, "e" * 64)))
     context = Context()
     _, left = fit_on_engine(context, tiny.backbone, context.reference, contract, broken)
     assert left.train == dataset.train

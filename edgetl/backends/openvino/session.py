@@ -74,9 +74,11 @@ class OpenVinoSession(Session):
             consume(index, request.get_output_tensor().data[:rows].copy())
 
         queue.set_callback(finished)
-        for index, images in enumerate(batches):
-            queue.start_async({0: _padded(images, self._batch)}, (index, len(images)))
-        queue.wait_all()
+        try:
+            for index, images in enumerate(batches):
+                queue.start_async({0: _padded(images, self._batch)}, (index, len(images)))
+        finally:
+            queue.wait_all()
 
     def precision(self) -> Precision:
         layers: Counter[str] = Counter()
