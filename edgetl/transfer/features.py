@@ -6,7 +6,10 @@ recomputes the buckets they fall into and a killed run loses the unfinished buck
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,10 +73,6 @@ class _Bucket:
     rows: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def complete(self) -> bool:
-        return len(self.rows) + len(self.unreadable) == len(self.samples)
-
 
 def extract(
     open_session: OpenSession,
@@ -95,84 +94,88 @@ def extract(
     """
     parts = {**parts, "contract": contract.fingerprint}
     buckets = _buckets(samples)
-    entries: dict[int, Entry] = {}
-    missing: list[int] = []
-    for number, bucket in enumerate(buckets):
-        entry = store.find("features", _bucket_parts(parts, bucket))
-        if entry is None:
-            missing.append(number)
-        else:
-            entries[number] = entry
-    total = sum(len(buckets[number].samples) for number in missing)
-    if missing:
-        keep = _Keeper(store, parts, buckets, entries, progress, total)
-        open_session().run_many(keep.feed(missing, contract), keep.receive)
-        keep.finish()
-    ordered = tuple(entries[number] for number in range(len(buckets)))
-    unreadable = {digest: reason for entry in ordered for digest, reason in entry.facts["unreadable"].items()}
-    return Features(ordered, unreadable, total)
+    found = [store.find("features", _bucket_parts(parts, bucket)) for bucket in buckets]
+    keeper = _Keeper(store, parts, buckets, [i for i, entry in enumerate(found) if entry is None], progress)
+    if keeper.total:
+        keeper.run(open_session(), contract)
+    entries = tuple(entry or keeper.entries[number] for number, entry in enumerate(found))
+    unreadable = {digest: reason for entry in entries for digest, reason in entry.facts["unreadable"].items()}
+    return Features(entries, unreadable, keeper.total)
 
 
 class _Keeper:
-    """Feeds images to the engine and turns what comes back into store entries, bucket by bucket."""
+    """Feeds images to the engine and turns what comes back into store entries, bucket by bucket.
+
+    Entries are written by a thread of their own: waiting for the disk must not starve the engine.
+    """
 
     def __init__(
         self,
         store: Store,
         parts: Mapping[str, Any],
         buckets: list[_Bucket],
-        entries: dict[int, Entry],
+        missing: Sequence[int],
         progress: Progress | None,
-        total: int,
     ) -> None:
-        self._store, self._parts, self._buckets, self._entries = store, parts, buckets, entries
-        self._progress, self._total, self._done = progress, total, 0
+        self._store, self._parts, self._buckets, self._missing = store, parts, buckets, missing
+        self._progress, self._done = progress, 0
+        self._left = {number: len(buckets[number].samples) for number in missing}
         self._sent: dict[int, tuple[int, int]] = {}
-        self._ready: list[int] = []
+        self._lock = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="keep")
+        self._writing: deque[Future[None]] = deque()
+        self.entries: dict[int, Entry] = {}
+        self.total = sum(self._left.values())
 
-    def feed(self, missing: Sequence[int], contract: Contract) -> Iterator[UInt8]:
-        def places() -> Iterator[tuple[int, int]]:
-            return ((number, row) for number in missing for row in range(len(self._buckets[number].samples)))
+    def run(self, session: Session, contract: Contract) -> None:
+        with self._writer:
+            session.run_many(self._feed(contract), self._receive)
+            self._raise_failures(wait=True)
 
-        paths: Iterator[Path] = (self._buckets[number].samples[row].path for number, row in places())
+    def _feed(self, contract: Contract) -> Iterator[UInt8]:
+        paths: Iterator[Path] = (self._buckets[number].samples[row].path for number, row in self._places())
         index = 0
-        for (number, row), decoded in zip(places(), stream(paths, contract), strict=True):
-            self._store_complete()
+        for (number, row), decoded in zip(self._places(), stream(paths, contract), strict=True):
+            self._raise_failures(wait=False)
             if isinstance(decoded, UnreadableImageError):
                 bucket = self._buckets[number]
                 bucket.unreadable[bucket.samples[row].digest] = str(decoded)
-                self._finished(number)
+                self._one_less(number)
                 continue
             self._sent[index] = (number, row)
             index += 1
             yield decoded[None]
 
-    def receive(self, index: int, output: Float32) -> None:
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Bucket and row of every missing image."""
+        return (
+            (number, row) for number in self._missing for row in range(len(self._buckets[number].samples))
+        )
+
+    def _receive(self, index: int, output: Float32) -> None:
         """Called from the engine's threads: keep it short."""
         number, row = self._sent.pop(index)
         self._buckets[number].rows[row] = output[0]
-        self._finished(number)
+        self._one_less(number)
 
-    def _finished(self, number: int) -> None:
-        if self._buckets[number].complete:
-            self._ready.append(number)
+    def _one_less(self, number: int) -> None:
+        with self._lock:
+            self._left[number] -= 1
+            if not self._left[number]:
+                self._writing.append(self._writer.submit(self._keep, number))
 
-    def _store_complete(self) -> None:
-        while self._ready:
-            number = self._ready.pop()
-            if number in self._entries:  # two threads can see the same bucket become complete
-                continue
-            bucket = self._buckets[number]
-            self._entries[number] = self._store.get(
-                "features", _bucket_parts(self._parts, bucket), _writer(bucket)
-            )
-            self._done += len(bucket.samples)
-            bucket.rows.clear()
-            if self._progress:
-                self._progress(self._done, self._total)
+    def _keep(self, number: int) -> None:
+        bucket = self._buckets[number]
+        parts = _bucket_parts(self._parts, bucket)
+        self.entries[number] = self._store.get("features", parts, _writer(bucket))
+        bucket.rows.clear()
+        self._done += len(bucket.samples)
+        if self._progress:
+            self._progress(self._done, self.total)
 
-    def finish(self) -> None:
-        self._store_complete()
+    def _raise_failures(self, *, wait: bool) -> None:
+        while self._writing and (wait or self._writing[0].done()):
+            self._writing.popleft().result()
 
 
 def _writer(bucket: _Bucket) -> Callable[[Path], Mapping[str, Any]]:
