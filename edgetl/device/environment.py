@@ -238,8 +238,8 @@ def _container(root: Path) -> str | None:
 
 def _load(root: Path) -> list[float] | None:
     words = _read(root / "proc/loadavg").split()
-    if len(words) >= 3:
-        return [float(word) for word in words[:3]]
+    if words:
+        return [float(word) for word in words[:3]] if len(words) >= 3 else None
     return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
 
 
