@@ -72,7 +72,7 @@ def train(
         "metrics": fitted.metrics.to_dict(dataset.classes) if fitted.metrics else None,
         "seconds": {"features": fitted.features_seconds, "head": fitted.head_seconds},
     }
-    save_model(trained, dataset.held_out, Path(out), facts)
+    save_model(trained, dataset, Path(out), facts)
     return {"model": str(out), "backbone": source.name, "contract": trained.contract.fingerprint, **facts}
 
 
@@ -87,6 +87,7 @@ def export(
     Returns:
         Path, opset, number of nodes, and the parity with torch.
     """
+    from edgetl.exporting.graph import with_metadata
     from edgetl.exporting.stage import assemble, require_parity
     from edgetl.files import write_atomic
     from edgetl.transfer.saved import read_model
@@ -98,7 +99,7 @@ def export(
     exported = dynamic
     if batch is not None:
         exported = assemble(context, saved.backbone, saved.head, saved.contract, saved.labels, batch=batch)
-    write_atomic(Path(out), exported.path.read_bytes())
+    write_atomic(Path(out), with_metadata(exported.path, saved.contract, saved.labels, saved.trained_on()))
     return {
         "onnx": str(out),
         "opset": exported.facts["opset"],

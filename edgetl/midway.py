@@ -14,12 +14,11 @@ from edgetl.bundle.write import write_bundle
 from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import Contract
-from edgetl.contract.onnx_prefix import set_metadata
 from edgetl.data import Dataset, Sample, list_images, load_dataset
 from edgetl.engines import build_engine, engine_spec
 from edgetl.errors import InputError
 from edgetl.exporting.foreign import Graph, open_graph
-from edgetl.exporting.graph import read, save
+from edgetl.exporting.graph import read, save, with_metadata
 from edgetl.exporting.head import NODE, has_float_head, remove_head
 from edgetl.exporting.stage import assemble
 from edgetl.files import sha256_file, write_atomic
@@ -67,6 +66,7 @@ def quantize_file(
     fits = source.dataset is not None and source.dataset.classes == graph.labels
     if refit_head and fits and has_float_head(read(graph.path)):
         path, refit, count = _quantize_and_refit(context, graph, source, target, recipe, seed)
+        trained_on = {*graph.trained_on, *(sample.digest for sample in source.samples)}
     else:
         keep = (NODE,) if has_float_head(read(graph.path)) else ()
         with context.observer.stage(f"quantize for {target.name}"):
@@ -81,7 +81,8 @@ def quantize_file(
                 keep_float=keep,
             )
         path, refit, count = entry.file(MODEL), None, entry.facts["images"]
-    write_atomic(out, _with_metadata(path, graph))
+        trained_on = set(graph.trained_on)
+    write_atomic(out, with_metadata(path, graph.contract, graph.labels, trained_on))
     return {
         "onnx": str(out),
         "target": target.name,
@@ -140,14 +141,6 @@ def _accuracy(fitted: FittedHead) -> dict[str, Any] | None:
     return fitted.metrics.accuracy.to_dict() if fitted.metrics else None
 
 
-def _with_metadata(path: Path, graph: Graph) -> bytes:
-    """The graph with contract and labels, which quantizers drop."""
-    model = read(path)
-    set_metadata(model, graph.contract, graph.labels)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
 def build_bundle(
     context: Context, onnx: Path, target: Target, out: Path, *, declared: Contract | None
 ) -> dict[str, Any]:
@@ -173,6 +166,7 @@ def build_bundle(
             _pattern(graph.contract),
             provenance={"onnx": sha256_file(onnx)},
             measurements={},
+            trained_on=graph.trained_on,
         )
         write_bundle(content, out)
     return {

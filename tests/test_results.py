@@ -181,7 +181,7 @@ def test_only_images_that_both_could_read_are_compared(
 def test_names_that_are_no_utf8_can_be_written(
     scene: Scene, engine: Engine, dataset: Dataset, tmp_path: Path
 ) -> None:
-    odd = replace(dataset.held_out[0], path=dataset.root / "red" / "\udcff\n.png")
+    odd = replace(dataset.held_out[0], file=str(dataset.root / "red" / "\udcff\n.png"))
     side = "test" if dataset.test else "val"
     renamed = replace(dataset, **{side: (odd, *dataset.held_out[1:])})
     changed = engine_section(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ from edgetl.errors import InputError
 INPUT = "images"
 _CONTRACT_KEY = "edgetl.contract"
 _LABELS_KEY = "edgetl.labels"
+_TRAINED_ON_KEY = "edgetl.trained_on"
 
 
 def graft_prefix(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
@@ -115,14 +116,19 @@ def set_metadata(
     model: onnx.ModelProto,
     contract: Contract,
     labels: Sequence[str] | None = None,
-    extra: Mapping[str, str] | None = None,
+    trained_on: Iterable[str] | None = None,
 ) -> None:
-    """Write the contract (and labels) into the model's metadata, replacing what was there."""
+    """Write the contract into the model's metadata, and what else is given, replacing what was there.
+
+    Args:
+        trained_on: SHA-256 of the training images, so that no later bench takes them for unseen ones.
+    """
     values = read_raw_metadata(model)
     values[_CONTRACT_KEY] = json.dumps(contract.to_dict(), sort_keys=True)
     if labels is not None:
         values[_LABELS_KEY] = json.dumps(list(labels))
-    values.update(extra or {})
+    if trained_on is not None:
+        values[_TRAINED_ON_KEY] = "\n".join(sorted(set(trained_on)))
     helper.set_model_props(model, values)
 
 
@@ -161,3 +167,8 @@ def read_labels(model: onnx.ModelProto) -> tuple[str, ...] | None:
     if not isinstance(labels, list):
         raise InputError("the ONNX file's class names are damaged: they are no list")
     return tuple(str(label) for label in labels)
+
+
+def read_trained_on(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Digests of the images a model says it was trained on; empty for a foreign model."""
+    return tuple(read_raw_metadata(model).get(_TRAINED_ON_KEY, "").split())

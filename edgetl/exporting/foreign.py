@@ -11,7 +11,7 @@ import onnx
 
 from edgetl.context import Context
 from edgetl.contract import Contract
-from edgetl.contract.onnx_prefix import graft_prefix, has_prefix, read_contract, read_labels
+from edgetl.contract.onnx_prefix import graft_prefix, has_prefix, read_contract, read_labels, read_trained_on
 from edgetl.errors import InputError
 from edgetl.exporting.graph import finish, read
 from edgetl.files import sha256_file
@@ -22,12 +22,17 @@ _MODEL = "model.onnx"
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX with the uint8 prefix, its contract and class names."""
+    """An ONNX with the uint8 prefix, its contract and class names.
+
+    Attributes:
+        trained_on: digests of the training images, as far as the file tells.
+    """
 
     path: Path
     contract: Contract
     labels: tuple[str, ...]
     quantized: bool
+    trained_on: tuple[str, ...] = ()
 
 
 def open_graph(context: Context, path: Path, declared: Contract | None = None) -> Graph:
@@ -44,7 +49,7 @@ def open_graph(context: Context, path: Path, declared: Contract | None = None) -
             carried.require(declared, mine=path.name, theirs="the command line")
         if not has_prefix(model):
             raise InputError(f"{path} carries a contract but not its uint8 input; export it again")
-        return Graph(path, carried, _labels(model), is_quantized(model))
+        return Graph(path, carried, _labels(model), is_quantized(model), read_trained_on(model))
     if declared is None:
         raise InputError(
             f"{path} does not say how its images are preprocessed; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgetl.contract import Contract
+from edgetl.contract.onnx_prefix import set_metadata
 from edgetl.errors import EdgetlError, InputError
 
 MAX_BYTES = 2_000_000_000
@@ -90,6 +93,14 @@ def _refuse_nan(model: onnx.ModelProto, path: Path) -> None:
 def opset(model: onnx.ModelProto) -> int:
     """Version of the default operator set; 0 if the model imports none."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def with_metadata(path: Path, contract: Contract, labels: Sequence[str], trained_on: Iterable[str]) -> bytes:
+    """A model file's bytes with contract, labels and training images in its metadata."""
+    model = read(path)
+    set_metadata(model, contract, labels, trained_on)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def strip_notes(model: onnx.ModelProto) -> None:

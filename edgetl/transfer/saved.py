@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from edgetl.backends.base import UInt8
 from edgetl.contract import Contract, preprocess
-from edgetl.data import Sample
+from edgetl.data import Dataset
 from edgetl.errors import InputError
 from edgetl.files import atomic_folder, sha256_file
 from edgetl.transfer.backbones import HUB, Backbone, resolve
@@ -24,12 +24,15 @@ SAMPLES = 8
 _BACKBONE = "backbone.onnx"
 _HEAD = "head.npz"
 _IMAGES = "samples.npy"
+_TRAINED_ON = "trained_on.txt"
+_FILES = (_BACKBONE, _HEAD, _IMAGES, _TRAINED_ON)
 _FACTS = "model.json"
 
 
-def save_model(trained: Trained, held_out: Sequence[Sample], out: Path, facts: Mapping[str, Any]) -> None:
-    """Write a model folder; the samples are preprocessed held-out images, for the export's comparison."""
-    head = trained.fitted.head
+def save_model(trained: Trained, dataset: Dataset, out: Path, facts: Mapping[str, Any]) -> None:
+    """Write a model folder; its samples are preprocessed held-out images, for the export's comparison."""
+    head, held_out = trained.fitted.head, dataset.held_out
+    trained_on = sorted({sample.digest for sample in dataset.train})
     with atomic_folder(out, _FACTS) as folder:
         (folder / _BACKBONE).write_bytes(trained.backbone.read_bytes())
         np.savez(folder / _HEAD, weight=head.weight, bias=head.bias)
@@ -37,7 +40,8 @@ def save_model(trained: Trained, held_out: Sequence[Sample], out: Path, facts: M
             folder / _IMAGES,
             np.stack([preprocess(sample.path, trained.contract) for sample in held_out[:SAMPLES]]),
         )
-        digests = {name: sha256_file(folder / name) for name in (_BACKBONE, _HEAD, _IMAGES)}
+        (folder / _TRAINED_ON).write_text("".join(f"{digest}\n" for digest in trained_on))
+        digests = {name: sha256_file(folder / name) for name in _FILES}
         document = {
             "schema": SCHEMA,
             "contract": trained.contract.to_dict(),
@@ -74,6 +78,10 @@ class SavedModel:
         images: UInt8 = np.load(self.folder / _IMAGES, allow_pickle=False)
         return images
 
+    def trained_on(self) -> list[str]:
+        """SHA-256 of the training images."""
+        return (self.folder / _TRAINED_ON).read_text().split()
+
     def source(self) -> Backbone:
         """The backbone with the weights it was trained with.
 
@@ -106,7 +114,7 @@ def read_model(folder: Path) -> SavedModel:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise InputError(f"{path} is not of schema {SCHEMA}; train the model again")
-        for name in (_BACKBONE, _HEAD, _IMAGES):
+        for name in _FILES:
             if sha256_file(folder / name) != document["digests"][name]:
                 raise InputError(f"{folder / name} was altered since the model was trained")
         return SavedModel(

@@ -243,6 +243,8 @@ def test_stages_alone(shapes: Path, command: Command, tmp_path: Path) -> None:
     built = json.loads(command("build", int8, "-t", "x86-onnxruntime", "-o", bundle, "--json").stdout)
     assert built["precision"]["used"] == "int8"
     command("verify", bundle)
+    measured = json.loads(command("bench", bundle, "--images", shapes, "--json").stdout)
+    assert measured["engines"][0]["accuracy"]["n"] == 24
     mismatch = command(
         "quantize", onnx, "--images", shapes, "-t", "x86-vnni", "-o", int8,
         "--size", "224", "--mean", "0,0,0", "--std", "1,1,1", check=False,

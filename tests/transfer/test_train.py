@@ -33,7 +33,7 @@ def trained(
 
 @pytest.fixture
 def folder(trained: Trained, dataset: Dataset, tmp_path: Path) -> Path:
-    save_model(trained, dataset.held_out, tmp_path / "model", {"note": 1})
+    save_model(trained, dataset, tmp_path / "model", {"note": 1})
     return tmp_path / "model"
 
 
@@ -80,10 +80,10 @@ def test_saved_and_read_again(folder: Path, trained: Trained, tiny: Any) -> None
 def test_saving_again_replaces_and_never_replaces_strangers(
     folder: Path, trained: Trained, dataset: Dataset, image_folder: Path
 ) -> None:
-    save_model(trained, dataset.held_out, folder, {})
+    save_model(trained, dataset, folder, {})
     read_model(folder)
     with pytest.raises(InputError, match="refusing to replace"):
-        save_model(trained, dataset.held_out, image_folder, {})
+        save_model(trained, dataset, image_folder, {})
     assert len(list(image_folder.glob("*/*.png"))) == 48
 
 
