@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.contract.onnx_prefix import graft_prefix, has_prefix, read_contract, read_labels, read_trained_on
 from edgetl.errors import InputError
-from edgetl.exporting.graph import finish, read
-from edgetl.files import sha256_file
+from edgetl.exporting.graph import external_files, finish, read
 from edgetl.versions import versions
 
 _MODEL = "model.onnx"
@@ -49,6 +49,8 @@ def open_graph(context: Context, path: Path, declared: Contract | None = None) -
             carried.require(declared, mine=path.name, theirs="the command line")
         if not has_prefix(model):
             raise InputError(f"{path} carries a contract but not its uint8 input; export it again")
+        if external_files(onnx.load(path, load_external_data=False)):
+            raise InputError(f"{path} keeps its weights in another file; save it with the weights inside")
         return Graph(path, carried, _labels(model), is_quantized(model), read_trained_on(model))
     if declared is None:
         raise InputError(
@@ -56,7 +58,7 @@ def open_graph(context: Context, path: Path, declared: Contract | None = None) -
             "declare it with --size, --mean and --std (and --resize-to)"
         )
     parts = {
-        "model": sha256_file(path),
+        "model": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
         "contract": declared.fingerprint,
         "tools": versions("onnx", "onnxslim"),
     }

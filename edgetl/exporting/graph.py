@@ -55,7 +55,8 @@ def read(path: Path) -> onnx.ModelProto:
     """Load an ONNX file and check what may come from a stranger.
 
     Raises:
-        InputError: if the file is missing, not ONNX, has external data, an unsupported opset, or NaN weights.
+        InputError: if the file is missing, not ONNX, has weights outside its folder, an unsupported opset,
+            or NaN weights.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist")
@@ -65,8 +66,7 @@ def read(path: Path) -> onnx.ModelProto:
         model = onnx.load_model_from_string(path.read_bytes())
         if not model.graph.node or not model.graph.output:
             raise InputError(f"{path} is not an ONNX model, or an empty one")
-        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-            raise InputError(f"{path} keeps its weights in another file; save it with the weights inside")
+        _load_external(model, path)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise InputError(f"{path} is not valid ONNX: {str(error).splitlines()[0]}") from error
@@ -79,6 +79,30 @@ def read(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} has opset {opset(model)}; edgetl takes 13 to {newest}: re-export it")
     _refuse_nan(model, path)
     return model
+
+
+def external_files(model: onnx.ModelProto) -> set[str]:
+    """Names of the files a model keeps weights in, apart from its own."""
+    return {
+        entry.value
+        for tensor in model.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
+def _load_external(model: onnx.ModelProto, path: Path) -> None:
+    """Bring weights that lie in files beside the model into it; torch's exporter puts them there."""
+    names = external_files(model)
+    for name in names:
+        beside = path.parent / name
+        if Path(name).name != name or beside.is_symlink() or not beside.is_file():
+            raise InputError(f"{path} keeps weights in {name!r}, which is no file beside it")
+        if beside.stat().st_size > MAX_BYTES:
+            raise InputError(f"{beside} is larger than 2 GB")
+    if names:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
 
 
 def _refuse_nan(model: onnx.ModelProto, path: Path) -> None:

@@ -80,16 +80,30 @@ def test_read_refuses_weights_that_are_no_numbers(tiny: Any, tmp_path: Path, val
         read(tmp_path / "m.onnx")
 
 
-def test_read_refuses_weights_in_another_file(tiny: Any, tmp_path: Path) -> None:
+def test_read_brings_in_weights_that_lie_beside_the_model(tiny: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
     onnx.save(
         onnx.load(tiny.model),
-        tmp_path / "m.onnx",
+        folder / "m.onnx",
         save_as_external_data=True,
         location="weights",
         size_threshold=0,
     )
-    with pytest.raises(InputError, match="weights"):
-        read(tmp_path / "m.onnx")
+    whole = {tensor.name: numpy_helper.to_array(tensor) for tensor in read(tiny.model).graph.initializer}
+    for tensor in read(folder / "m.onnx").graph.initializer:
+        np.testing.assert_array_equal(numpy_helper.to_array(tensor), whole[tensor.name])
+    (folder / "weights").rename(tmp_path / "weights")
+    with pytest.raises(InputError, match="no file beside it"):
+        read(folder / "m.onnx")
+    model = onnx.load(folder / "m.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../weights"
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="no file beside it"):
+        read(folder / "m.onnx")
 
 
 def test_read_refuses_an_old_opset(tiny: Any, tmp_path: Path) -> None:
