@@ -68,6 +68,8 @@ def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
     else:
         render_summary(results, result_console())
         click.echo(skipped_line(results["skipped"]), nl=bool(results["skipped"]))
+        for warning in results["environment"]["warnings"]:
+            click.echo(f"note: {warning}")
         click.echo(
             f"report: {out / 'report.html'}   results: {out / 'results.json'}   bundles: {out / 'bundles'}"
         )
