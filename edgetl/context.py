@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from edgetl.backends import get_backend
@@ -67,6 +68,6 @@ class Context:
         )
 
 
-def open_throughput(model: Any, spec: EngineSpec) -> Session:
+def open_throughput(model: Path, spec: EngineSpec) -> Session:
     """Load a model for throughput."""
     return get_backend(spec.backend).load(model, spec, throughput=True)

@@ -21,7 +21,7 @@ from edgetl.engines import Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.stage import measure_accuracy, measure_speed
+from edgetl.measurement.stage import measure_accuracy, measure_speed, wrong_precision
 from edgetl.profiles import Recipe, Target
 from edgetl.results import (
     Budgets,
@@ -153,8 +153,8 @@ def _measure(
     measured = {}
     speeds = measure_speed(context, engines, image, again=options.remeasure) if engines else []
     for engine, speed in zip(engines, speeds, strict=True):
-        if isinstance(speed, str):
-            errors.setdefault(engine.name, speed)
+        if fault := speed if isinstance(speed, str) else wrong_precision(engine, speed):
+            errors.setdefault(engine.name, fault)
         found = None if isinstance(speed, str) else speed
         name = engine.name
         measured[name] = Measured(engine, predictions.get(name), found, errors.get(name))

@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Precision = Literal["f32", "bf16", "int8"]
+Precision = Literal["f32", "int8"]
 _DATA = {"targets": "targets", "recipes": "calibration"}
 
 

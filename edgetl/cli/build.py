@@ -15,9 +15,7 @@ from edgetl.cli.declare import contract_options, declared_contract
 @click.argument("onnx", type=click.Path(path_type=Path))
 @click.option("-t", "--target", required=True, metavar="T")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="BUNDLE")
-@click.option(
-    "--precision", type=click.Choice(["f32", "bf16", "int8"]), help="f32 builds a float engine on purpose."
-)
+@click.option("--precision", type=click.Choice(["f32", "int8"]), help="f32 builds a float engine on purpose.")
 @contract_options
 @json_option
 def command(

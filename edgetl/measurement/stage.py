@@ -106,6 +106,15 @@ def measure_speed(
     return [facts if isinstance(facts, str) else Speed(**facts) for facts in found]
 
 
+def wrong_precision(engine: Engine, speed: Speed) -> str | None:
+    """What to say of an engine whose runtime computes in another precision than was asked for."""
+    used = speed.precision["used"]
+    if used == engine.spec.precision:
+        return None
+    layers = ", ".join(f"{count} {name}" for name, count in speed.precision["executed"].items())
+    return f"asked for {engine.spec.precision}, the runtime computes mostly in {used} (layers: {layers})"
+
+
 def _measure(
     engines: Sequence[Engine], image: np.ndarray, options: LatencyOptions, advance: Any
 ) -> dict[str, Any]:
