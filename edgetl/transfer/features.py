@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,8 @@ def _bucket_parts(parts: Mapping[str, Any], bucket: _Bucket) -> dict[str, Any]:
 
 def _buckets(samples: Sequence[Sample]) -> list[_Bucket]:
     """Distinct images grouped by the leading bits of their digests, each group sorted by digest."""
-    distinct = sorted(
-        {sample.digest: sample for sample in samples}.values(), key=lambda sample: sample.digest
-    )
+    ordered = sorted(samples, key=lambda sample: sample.digest)
+    distinct = [next(copies) for _, copies in groupby(ordered, key=lambda sample: sample.digest)]
     bits = max(0, (len(distinct) // _BUCKET).bit_length() - 1)
     groups: dict[int, list[Sample]] = {}
     for sample in distinct:
