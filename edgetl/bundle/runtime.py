@@ -39,12 +39,12 @@ class Prediction:
 class Model:
     """A loaded bundle."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, *, throughput: bool = False) -> None:
+    def __init__(self, bundle: Path, manifest: Manifest) -> None:
         self.bundle = bundle
         self.manifest = manifest
         self.labels = manifest.labels
         self.contract = manifest.contract
-        self.session = open_session(bundle, manifest, throughput=throughput)
+        self.session = open_session(bundle, manifest)
         if self.session.input_shape != self.contract.input_shape:
             raise BundleError(
                 f"{bundle}: the engine takes {self.session.input_shape}, "
@@ -81,10 +81,10 @@ def load(bundle: str | Path) -> Model:
     return Model(folder, check_files(folder))
 
 
-def open_session(bundle: Path, manifest: Manifest, *, throughput: bool = False) -> Session:
+def open_session(bundle: Path, manifest: Manifest) -> Session:
     """A session for a bundle whose files were checked."""
     spec = manifest.engine
-    return get_backend(spec.backend).load(bundle / spec.file, spec, throughput=throughput)
+    return get_backend(spec.backend).load(bundle / spec.file, spec)
 
 
 def prediction(logits: Float32, labels: Sequence[str]) -> Prediction:

@@ -13,7 +13,7 @@ import numpy as np
 from edgetl.backends.base import UInt8
 from edgetl.context import Context, open_throughput
 from edgetl.contract import Contract, UnreadableImageError
-from edgetl.contract.onnx_prefix import set_metadata
+from edgetl.contract.onnx_prefix import read_contract, set_metadata
 from edgetl.contract.stream import stream
 from edgetl.data import Sample
 from edgetl.exporting.graph import read, save
@@ -75,7 +75,10 @@ def assemble(
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
-        model = add_head(read(backbone), head.weight, head.bias)
+        graph = read(backbone)
+        if carried := read_contract(graph):
+            carried.require(contract, mine="the backbone", theirs="the head")
+        model = add_head(graph, head.weight, head.bias)
         set_metadata(model, contract, labels)
         if batch:
             _fix_batch(model, batch)

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
-
 from edgetl.contract import Contract
 from edgetl.contract.onnx_prefix import graft_prefix
 from edgetl.errors import EdgetlError
@@ -76,9 +74,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def feature_size(model: onnx.ModelProto) -> int:
-    """D of the ``[N, D]`` output."""
-    size: int = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    return size

@@ -42,7 +42,6 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             raise failed("load", engine, error) from error
         self._spec = spec
-        self._network = network
         shape = [int(size) for size in self._compiled.input().shape]
         self._batch = shape[0]
         self.input_shape = image_shape(shape, str(self._compiled.input().element_type), engine)
