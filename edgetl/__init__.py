@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgetl.api import bench, build, export, predict, quantize, report, run, train
+    from edgetl.api import bench, build, export, inspect, predict, quantize, report, run, train
     from edgetl.bundle.runtime import Model, Prediction, load
     from edgetl.bundle.verify import verify
     from edgetl.contract import Contract
@@ -26,6 +26,7 @@ _HOMES = {
     "build": "edgetl.api",
     "bench": "edgetl.api",
     "predict": "edgetl.api",
+    "inspect": "edgetl.api",
     "report": "edgetl.api",
     "load": "edgetl.bundle.runtime",
     "Model": "edgetl.bundle.runtime",
@@ -45,6 +46,7 @@ __all__ = [
     "bench",
     "build",
     "export",
+    "inspect",
     "load",
     "predict",
     "quantize",

@@ -161,22 +161,39 @@ def build(
     """Build an engine from a float or QDQ ONNX and write it as a bundle.
 
     Args:
-        precision: ``f32`` to build a float engine for an INT8 target on purpose.
+        precision: ``f32`` (TensorRT: ``f16`` and ``bf16`` too) to build a float engine on purpose.
 
     Returns:
         Path of the bundle, precision read back, size.
     """
     from edgetl import profiles
+    from edgetl.backends import get_backend
     from edgetl.midway import build_bundle
 
     chosen = profiles.target(target)
-    if precision == "f32":
-        chosen = chosen.model_copy(update={"precision": "f32", "float_precision": "f32"})
-    elif precision not in (None, chosen.precision):
-        raise InputError(
-            f"target {target} is {chosen.precision}; --precision can only be f32 or {chosen.precision}"
-        )
+    if precision not in (None, chosen.precision):
+        halves = ("f16", "bf16") if get_backend(chosen.backend).dialect == "tensorrt" else ()
+        if precision not in ("f32", *halves):
+            known = ", ".join(dict.fromkeys(("f32", *halves, chosen.precision)))
+            raise InputError(f"target {target} is {chosen.precision}; --precision can only be {known}")
+        chosen = chosen.model_copy(update={"precision": precision, "float_precision": precision})
     return build_bundle(context or Context(), Path(onnx), chosen, Path(out), declared=contract)
+
+
+def rebuild(
+    bundle: PathLike, out: PathLike | None = None, *, context: Context | None = None
+) -> dict[str, Any]:
+    """Build a bundle's engine on this device from its portable model, and measure it.
+
+    Args:
+        out: where the new bundle goes; None replaces the engine in ``bundle``.
+
+    Returns:
+        The engine's entry as in a results document, and ``golden_difference``.
+    """
+    from edgetl.rebuild import rebuild_bundle
+
+    return rebuild_bundle(context or Context(), Path(bundle), Path(out or bundle))
 
 
 def bench(
@@ -213,6 +230,17 @@ def predict(bundle: PathLike, images: Sequence[PathLike]) -> list[Prediction]:
 
     model = load(bundle)
     return [model.predict(Path(image)) for image in images]
+
+
+def inspect(path: PathLike, *, all_layers: bool = False) -> dict[str, Any]:
+    """Describe a bundle or a raw engine file: format, version, precision, placement, layers.
+
+    Args:
+        all_layers: list every layer, not only those that multiply, move data or store most.
+    """
+    from edgetl.inspection import inspect as describe
+
+    return describe(Path(path), all_layers=all_layers)
 
 
 def report(results: PathLike, out: PathLike | None = None, *, images: PathLike | None = None) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgetl.backends.base import UInt8
+from edgetl.backends.base import Precision, Session, UInt8
 from edgetl.bundle.write import Content
 from edgetl.context import Context
 from edgetl.contract import Contract
@@ -27,8 +27,13 @@ def content_of(
     measurements: dict[str, Any],
     trained_on: Sequence[str] = (),
 ) -> Content:
-    """A bundle's content; the engine is loaded to record its golden output and its precision."""
-    session = engine.open()
+    """A bundle's content; the engine is loaded to record its golden output and its precision.
+
+    For an engine that can't be loaded here its simulator gives the golden output, and its builder the
+    precision.
+    """
+    answering = engine.answering()
+    session = answering.open()
     outputs = np.concatenate([session.run(image[None]) for image in golden])
     return Content(
         target=engine.name,
@@ -37,7 +42,8 @@ def content_of(
         portable=engine.portable,
         contract=contract,
         labels=labels,
-        precision=session.precision().to_dict(),
+        precision=_precision(engine, session),
+        simulator=None if answering is engine else answering.spec,
         device=context.machine,
         versions={name: version for name, version in context.environment["versions"].items() if version},
         provenance=provenance,
@@ -46,3 +52,12 @@ def content_of(
         measurements=measurements,
         trained_on=trained_on,
     )
+
+
+def _precision(engine: Engine, session: Session) -> dict[str, Any]:
+    if engine.standing.loads:
+        return session.precision().to_dict()
+    proof = engine.proof()
+    if proof is None or proof.precision is None:
+        return Precision(engine.spec.precision, "not built yet", engine.spec.float_precision, {}).to_dict()
+    return proof.precision.to_dict()

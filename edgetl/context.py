@@ -44,13 +44,10 @@ class Context:
             "machine": self.machine,
         }
 
-    def runtime_versions(self, backend: str) -> dict[str, str]:
-        """Versions of the runtime packages of a backend that are installed."""
-        found = {
-            name: version
-            for name, version in self.environment["versions"].items()
-            if name.startswith(backend)
-        }
+    def runtime_versions(self, *backends: str) -> dict[str, str]:
+        """Versions of the runtime packages of these backends that are installed."""
+        packages = {*backends, *(f"{backend}-gpu" for backend in backends)}
+        found = {name: version for name, version in self.environment["versions"].items() if name in packages}
         return dict(sorted(found.items()))
 
     @cached_property

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgetl.backends import get_backend
 from edgetl.context import Context
-from edgetl.data import Dataset
-from edgetl.engines import Engine, build_engine, engine_spec
+from edgetl.data import Dataset, Sample
+from edgetl.engines import Engine, answering_spec, build_engine
 from edgetl.exporting.stage import Exported, assemble
 from edgetl.metrics import Metrics, evaluate
 from edgetl.profiles import Recipe, Target
@@ -73,10 +75,18 @@ def deploy(
         entry = quantize_graph(
             context, trained.backbone, trained.contract, dataset.train, target, recipe, seed=seed
         )
-    head, refit = trained.fitted.head, None
+    fitted, refit = trained.fitted, None
     if refit_head:
-        head, refit = _refit(context, model, entry.file(MODEL), target, seed)
-    final = assemble(context, entry.file(MODEL), head, trained.contract, trained.labels, batch=target.batch)
+        fitted, refit = _refit(context, model, entry.file(MODEL), target, seed)
+    final = assemble(
+        context,
+        entry.file(MODEL),
+        fitted.head,
+        trained.contract,
+        trained.labels,
+        batch=target.batch,
+        feature_range=feature_range(fitted, dataset.train, target),
+    )
     with context.observer.stage(f"build {target.name}"):
         engine = build_engine(context, final.path, target)
     return Deployment(target, engine, recipe, refit, entry.facts["images"])
@@ -84,17 +94,24 @@ def deploy(
 
 def _refit(
     context: Context, model: FloatModel, graph: Path, target: Target, seed: int
-) -> tuple[Head, Refit | None]:
+) -> tuple[FittedHead, Refit | None]:
     """Fit the head to the integer backbone's features; judge the old and the new one on the held-out ones."""
     contract, dataset = model.trained.contract, model.dataset
     title = f"features of the INT8 backbone for {target.name}"
     fitted, _ = fit_on_engine(
-        context, graph, engine_spec(target, MODEL), contract, dataset, seed=seed, title=title
+        context, graph, answering_spec(target, MODEL), contract, dataset, seed=seed, title=title
     )
     if fitted.metrics is None:
-        return fitted.head, None
+        return fitted, None
     before = _held_out(model.trained.fitted.head, fitted, dataset)
-    return fitted.head, Refit(before, fitted.metrics)
+    return fitted, Refit(before, fitted.metrics)
+
+
+def feature_range(fitted: FittedHead, samples: Sequence[Sample], target: Target) -> float | None:
+    """Largest absolute feature of the training images, for a head that is quantized too."""
+    if not get_backend(target.backend).int8_head:
+        return None
+    return float(np.abs(fitted.features.matrix(samples)).max())
 
 
 def _held_out(head: Head, fitted: FittedHead, dataset: Dataset) -> Metrics:

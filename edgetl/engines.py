@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.backends import get_backend
-from edgetl.backends.base import EngineSpec, Session
+from edgetl.backends.base import Backend, EngineSpec, Proof, Session
 from edgetl.context import Context
 from edgetl.errors import BackendError
 from edgetl.files import sha256_file
 from edgetl.quantity import Kind
+from edgetl.versions import versions
 
 if TYPE_CHECKING:
     from edgetl.profiles import Target
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_PORTABLE = "model.onnx"
 _VNNI = {"avx_vnni", "avx512_vnni"}
+_ABOUT = {".json", ".cache"}
 REFERENCE = "fp32-"
 """What the names of float reference engines begin with."""
 
@@ -32,11 +36,13 @@ class Standing:
         kind: of the accuracy: ``measured`` on a machine of the target's kind, else ``simulated``.
         latency: whether a latency taken here is one of the target's.
         reason: why not, in one sentence.
+        loads: whether its engines can be loaded here at all.
     """
 
     kind: Kind
     latency: bool
     reason: str | None = None
+    loads: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Engine:
         digest: over all its files.
         portable: the ONNX it was built from.
         standing: what this machine's results say about the target.
+        planned: there is no engine yet, only a plan of how the device builds it.
     """
 
     name: str
@@ -57,6 +64,29 @@ class Engine:
     digest: str
     portable: Path
     standing: Standing
+    planned: bool = False
+
+    def answering(self) -> Engine:
+        """What gives this engine's answers on this machine: itself, or the simulator on its portable model.
+
+        Raises:
+            BackendError: if it can't be loaded here and its backend has no simulator.
+        """
+        if self.standing.loads:
+            return self
+        simulator = get_backend(self.spec.backend).simulator(self.spec)
+        if simulator is None:
+            raise BackendError(f"{self.name} can't be loaded here: {self.standing.reason}")
+        spec = replace(simulator, file=self.portable.name)
+        here = replace(self.standing, loads=True)
+        digest = sha256_file(self.portable)
+        return replace(
+            self, spec=spec, folder=self.portable.parent, digest=digest, standing=here, planned=False
+        )
+
+    def proof(self) -> Proof | None:
+        """What is known of the engine without loading it."""
+        return get_backend(self.spec.backend).proof(self.folder / self.spec.file, self.spec)
 
     def open(self, *, throughput: bool = False) -> Session:
         """Load the engine."""
@@ -64,42 +94,87 @@ class Engine:
         return backend.load(self.folder / self.spec.file, self.spec, throughput=throughput)
 
     @property
-    def size_bytes(self) -> int:
-        """Bytes of the engine's files."""
+    def size_bytes(self) -> int | None:
+        """Bytes of the engine's files, without what only tells about them; None for a plan."""
+        if self.planned:
+            return None
         files = (self.folder / self.spec.file).parent.iterdir()
-        return sum(path.stat().st_size for path in files if path.is_file() and path.name != "entry.json")
+        return sum(path.stat().st_size for path in files if path.is_file() and path.suffix not in _ABOUT)
 
 
 def build_engine(context: Context, model: Path, target: Target) -> Engine:
-    """Build the engine of an ONNX for a target.
+    """Build the engine of an ONNX for a target, or plan it where only the target's own device can build it.
 
     Raises:
         BackendError: if the backend can't build it, or is not installed.
     """
     backend = get_backend(target.backend)
-    availability = backend.available()
-    if not availability.ok:
+    here = standing(target, context.environment)
+    planned = target.made == "on-device" and not here.loads
+    if not planned and not (availability := backend.available()).ok:
         raise BackendError(f"{target.name}: {availability.reason}")
+    portable = _in_dialect(context, backend, model, target)
     parts = {
-        "model": sha256_file(model),
+        "model": sha256_file(portable),
         "backend": target.backend,
-        "versions": context.runtime_versions(target.backend),
+        "versions": context.runtime_versions(*_builders(target, planned)),
         "batch": target.batch,
         "device": target.device,
+        "precision": [target.precision, target.float_precision],
+        **backend.build_parts(target),
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
-        return {"file": backend.build(model, target, folder)}
+        verb = backend.plan if planned else backend.build
+        return {"file": verb(portable, target, folder)}
 
-    entry = context.store.get("engine", parts, make)
+    entry = context.store.get("plan" if planned else "engine", parts, make)
     spec = engine_spec(target, entry.facts["file"])
-    return Engine(target.name, spec, entry.path, entry.digest, model, standing(target, context.environment))
+    return Engine(target.name, spec, entry.path, entry.digest, portable, here, planned)
 
 
-def float_twin(target: Target) -> Target:
-    """The target with its float engine instead, called ``fp32-<backend>``."""
-    update = {"name": f"{REFERENCE}{target.backend}", "precision": "f32", "float_precision": "f32"}
-    return target.model_copy(update=update)
+def _builders(target: Target, planned: bool) -> tuple[str, ...]:
+    """Packages whose versions decide what is made; a plan is checked by TensorRT for RTX's parser."""
+    return (target.backend, "tensorrt-rtx") if planned else (target.backend,)
+
+
+def _in_dialect(context: Context, backend: Backend, model: Path, target: Target) -> Path:
+    """The model as the backend wants it; itself where any ONNX will do."""
+    if backend.dialect is None:
+        return model
+    parts = {
+        "model": sha256_file(model),
+        "dialect": backend.dialect,
+        "precision": [target.precision, target.float_precision],
+        "onnx": versions("onnx"),
+    }
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        backend.prepare(model, target, folder / _PORTABLE)
+        return {}
+
+    return context.store.get("portable", parts, make).file(_PORTABLE)
+
+
+def answering_spec(target: Target, file: str) -> EngineSpec:
+    """What runs a model for this target while there is no engine: the simulator, or the target's runtime."""
+    spec = engine_spec(target, file)
+    simulator = get_backend(target.backend).simulator(spec)
+    return replace(simulator, file=file) if simulator else spec
+
+
+def float_twin(target: Target, environment: Mapping[str, Any]) -> Target:
+    """The target with its float engine instead, called ``fp32-<backend>``.
+
+    Where the target's engines can't be loaded, the float model runs in the backend's simulator.
+    """
+    twin: dict[str, Any] = {"precision": "f32", "float_precision": "f32"}
+    simulator = answering_spec(target, _PORTABLE)
+    if not standing(target, environment).loads and simulator.backend != target.backend:
+        twin |= {"backend": simulator.backend, "device": simulator.device, "made": "here"}
+        twin |= {"machine": this_machine(), "options": {}, "build": {}}
+        twin |= dict.fromkeys(("requires", "lacks", "compute_capabilities", "device_names"), ())
+    return target.model_copy(update={**twin, "name": f"{REFERENCE}{twin.get('backend', target.backend)}"})
 
 
 def engine_spec(target: Target, file: str) -> EngineSpec:
@@ -116,8 +191,9 @@ def engine_spec(target: Target, file: str) -> EngineSpec:
 
 def standing(target: Target, environment: Mapping[str, Any]) -> Standing:
     """Whether this machine is of the target's kind."""
-    machine = platform.machine().lower()
-    machine = _MACHINES.get(machine, machine)
+    if obstacle := get_backend(target.backend).obstacle(target):
+        return Standing("simulated", False, obstacle, loads=False)
+    machine = this_machine()
     if machine != target.machine:
         return Standing("simulated", False, f"this machine is {machine}, the target is {target.machine}")
     features = instruction_sets(environment)
@@ -125,7 +201,28 @@ def standing(target: Target, environment: Mapping[str, Any]) -> Standing:
         return Standing("simulated", False, f"this machine has no {', '.join(missing)}")
     if extra := [name for name in target.lacks if name in features]:
         return Standing("simulated", False, f"this machine has {', '.join(extra)}, which the target lacks")
+    names = device_names(environment)
+    if target.device_names and not _called(names, target.device_names):
+        wanted = " or ".join(target.device_names)
+        return Standing("simulated", False, f"this device is {' on '.join(names)}, the target is {wanted}")
     return Standing("measured", True)
+
+
+def _called(names: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether one of the names holds one of the words in whole: an L40S is no L4."""
+    return any(re.search(rf"\b{re.escape(word)}\b", name) for word in words for name in names)
+
+
+def device_names(environment: Mapping[str, Any]) -> list[str]:
+    """What this machine's accelerator and board call themselves."""
+    gpus = [gpu["name"] for gpu in environment.get("gpus") or []]
+    return [*gpus[:1], *([environment["board"]] if environment.get("board") else [])]
+
+
+def this_machine() -> str:
+    """Processor architecture, by the name target profiles use."""
+    machine = platform.machine().lower()
+    return _MACHINES.get(machine, machine)
 
 
 def instruction_sets(environment: Mapping[str, Any]) -> frozenset[str]:

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from edgetl.backends import get_backend
 from edgetl.backends.base import UInt8
 from edgetl.bundle.write import write_bundle
 from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample, list_images, load_dataset
-from edgetl.engines import build_engine, engine_spec
+from edgetl.deploy import feature_range
+from edgetl.engines import answering_spec, build_engine
 from edgetl.errors import InputError
 from edgetl.exporting.foreign import Graph, open_graph
 from edgetl.exporting.graph import read, save, with_metadata
@@ -68,7 +70,7 @@ def quantize_file(
         path, refit, count = _quantize_and_refit(context, graph, source, target, recipe, seed)
         trained_on = {*graph.trained_on, *(sample.digest for sample in source.samples)}
     else:
-        keep = (NODE,) if has_float_head(read(graph.path)) else ()
+        keep = _kept(graph, target)
         with context.observer.stage(f"quantize for {target.name}"):
             entry = quantize_graph(
                 context,
@@ -92,6 +94,12 @@ def quantize_file(
         "refit": {"after": refit} if refit else None,
         "skipped": [{"path": item.path, "reason": item.reason} for item in source.skipped],
     }
+
+
+def _kept(graph: Graph, target: Target) -> tuple[str, ...]:
+    """A head of edgetl's stays in float, except where the backend wants it quantized too."""
+    head = has_float_head(read(graph.path)) and not get_backend(target.backend).int8_head
+    return (NODE,) if head else ()
 
 
 def _calibration_source(images: Path, seed: int) -> _Source:
@@ -123,7 +131,7 @@ def _quantize_and_refit(
         entry = quantize_graph(
             context, bare.file(MODEL), graph.contract, source.samples, target, recipe, seed=seed
         )
-    spec = engine_spec(target, MODEL)
+    spec = answering_spec(target, MODEL)
     fitted, _ = fit_on_engine(
         context,
         entry.file(MODEL),
@@ -133,7 +141,14 @@ def _quantize_and_refit(
         seed=seed,
         title="features of the INT8 backbone",
     )
-    final = assemble(context, entry.file(MODEL), fitted.head, graph.contract, graph.labels)
+    final = assemble(
+        context,
+        entry.file(MODEL),
+        fitted.head,
+        graph.contract,
+        graph.labels,
+        feature_range=feature_range(fitted, source.dataset.train, target),
+    )
     return final.path, _accuracy(fitted), entry.facts["images"]
 
 
@@ -150,6 +165,8 @@ def build_bundle(
         InputError: if a float model is given to an INT8 target.
     """
     graph = open_graph(context, onnx, declared)
+    if target.precision != "int8" and graph.quantized:
+        raise InputError(f"{onnx} is quantized; target {target.name} was asked for in {target.precision}")
     if target.precision == "int8" and not graph.quantized:
         raise InputError(
             f"{onnx} is float but target {target.name} is INT8; quantize it first (edgetl quantize), "
@@ -169,10 +186,13 @@ def build_bundle(
             trained_on=graph.trained_on,
         )
         write_bundle(content, out)
+    proof = engine.proof()
     return {
         "bundle": str(out),
         "target": target.name,
         "backend": target.backend,
+        "state": "plan" if engine.planned else "built",
+        "layers": proof.layers if proof else None,
         "precision": dict(content.precision),
         "size_bytes": engine.size_bytes,
         "contract": graph.contract.fingerprint,

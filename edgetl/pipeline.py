@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from edgetl.engines import Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.stage import measure_accuracy, measure_speed, wrong_precision
+from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.profiles import Recipe, Target
 from edgetl.results import (
     Budgets,
@@ -131,16 +131,17 @@ def _deploy(
 
 def _references(context: Context, exported: Exported, deployments: Sequence[Deployment]) -> list[Engine]:
     """A float engine for each backend in use, in the order they are first used."""
-    twins = {item.target.backend: float_twin(item.target) for item in reversed(deployments)}
+    found = [float_twin(item.target, context.environment) for item in deployments]
+    twins = {twin.name: twin for twin in reversed(found)}
     with context.observer.stage("build float references"):
-        order = dict.fromkeys(item.target.backend for item in deployments)
+        order = dict.fromkeys(twin.name for twin in found)
         return [build_engine(context, exported.path, twins[name]) for name in order]
 
 
 def _measure(
     context: Context, model: FloatModel, engines: Sequence[Engine], options: RunOptions
 ) -> dict[str, Measured]:
-    """Accuracy of each engine, then the speed of all of them side by side; an engine may fail alone."""
+    """Accuracy of each engine, then the speed of those that run here, side by side; one may fail alone."""
     samples, contract = model.dataset.held_out, model.trained.contract
     predictions: dict[str, Predictions] = {}
     errors: dict[str, str] = {}
@@ -150,14 +151,16 @@ def _measure(
         except EdgetlError as error:
             errors[engine.name] = str(error)
     image = preprocess(samples[0].path, contract)
+    running = [engine for engine in engines if engine.standing.loads]
+    speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
+    by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
     measured = {}
-    speeds = measure_speed(context, engines, image, again=options.remeasure) if engines else []
-    for engine, speed in zip(engines, speeds, strict=True):
-        if fault := speed if isinstance(speed, str) else wrong_precision(engine, speed):
-            errors.setdefault(engine.name, fault)
+    for engine in engines:
+        speed = by_name.get(engine.name)
         found = None if isinstance(speed, str) else speed
-        name = engine.name
-        measured[name] = Measured(engine, predictions.get(name), found, errors.get(name))
+        item = Measured(engine, predictions.get(engine.name), found, errors.get(engine.name))
+        fault = speed if isinstance(speed, str) else item.wrong_precision()
+        measured[engine.name] = replace(item, error=item.error or fault)
     return measured
 
 

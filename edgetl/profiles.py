@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Precision = Literal["f32", "int8"]
+Precision = Literal["f32", "f16", "bf16", "int8"]
 _DATA = {"targets": "targets", "recipes": "calibration"}
 
 
@@ -77,7 +77,10 @@ class Target(_Profile):
         machine: processor architecture (``platform.machine()``) the target has.
         requires: instruction sets it has; ``lacks``: ones it has not, so that a machine which has them
             computes differently and can only simulate it.
+        compute_capabilities: of the GPUs the engine is for, as in ``8.6``; none for a CPU.
+        device_names: words one of which the device's own name (of its GPU, or of the board) holds.
         made: where its engines are built.
+        build: handed to the backend's builder; each backend says which keys it knows.
         device: device name handed to the backend's runtime.
         options: handed to the backend's runtime as they are.
         facts: vendor facts with their source.
@@ -85,14 +88,17 @@ class Target(_Profile):
 
     backend: str
     precision: Precision
-    float_precision: Literal["f32", "bf16", "auto"] = "f32"
+    float_precision: Literal["f32", "f16", "bf16", "auto"] = "f32"
     batch: int = Field(default=1, ge=1, le=1024)
     recipe: str = "default"
     weight_bits: Literal[7, 8] = 8
     machine: str
     requires: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    compute_capabilities: tuple[Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")], ...] = ()
+    device_names: tuple[str, ...] = ()
     made: Literal["here", "on-device"] = "here"
+    build: dict[str, str | int | float | bool] = Field(default_factory=dict)
     device: str = "CPU"
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     facts: Facts | None = None

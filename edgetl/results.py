@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgetl.backends.base import Proof
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
 from edgetl.data.dataset import printable, relative
@@ -20,7 +22,7 @@ from edgetl.files import write_atomic
 from edgetl.gate.judge import Gate, judge
 from edgetl.gate.paired import agreement, paired_drop
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.stage import Speed
+from edgetl.measurement.stage import Speed, wrong_precision
 from edgetl.metrics import evaluate
 from edgetl.quantity import Quantity
 from edgetl.versions import version_of
@@ -36,6 +38,29 @@ class Measured:
     predictions: Predictions | None
     speed: Speed | None
     error: str | None = None
+
+    @cached_property
+    def proof(self) -> Proof | None:
+        """What is known of the engine without loading it."""
+        return self.engine.proof()
+
+    @property
+    def precision(self) -> Mapping[str, Any] | None:
+        """Read back from the loaded engine, else from its builder; None for one not built yet."""
+        if self.speed:
+            return self.speed.precision
+        return self.proof.precision.to_dict() if self.proof and self.proof.precision else None
+
+    @property
+    def placement(self) -> Mapping[str, Any] | None:
+        """As ``precision``."""
+        if self.speed:
+            return self.speed.placement
+        return self.proof.placement.to_dict() if self.proof and self.proof.placement else None
+
+    def wrong_precision(self) -> str | None:
+        """What to say of an engine that computes in another precision than was asked for."""
+        return wrong_precision(self.engine, self.precision) if self.precision else None
 
 
 @dataclass(frozen=True)
@@ -110,21 +135,22 @@ def float_section(scene: Scene, references: Sequence[Measured]) -> dict[str, Any
 def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: Any) -> dict[str, Any]:
     """One entry of ``engines``."""
     drop, agree = _against_reference(scene, item)
-    speed = item.speed
     p50 = _quantity(_speed_facts(item)["latency_ms"], "p50")
     gate, reasons = judge(drop, p50, scene.budgets.max_drop, scene.budgets.max_latency)
     return {
         "target": item.engine.name,
         "backend": item.engine.spec.backend,
-        "precision": speed.precision["used"] if speed else item.engine.spec.precision,
-        "precision_detail": speed.precision if speed else None,
+        "precision": item.precision["used"] if item.precision else item.engine.spec.precision,
+        "precision_detail": item.precision,
+        "state": "plan" if item.engine.planned else "built",
+        "layers": item.proof.layers if item.proof else None,
         "bundle": bundle,
         "size_bytes": item.engine.size_bytes,
         **_quality(scene, item.predictions, item),
         "drop_points": drop.to_dict() if drop else None,
         "agreement": agree.to_dict() if agree else None,
         **_speed_facts(item),
-        "placement": speed.placement if speed else None,
+        "placement": item.placement,
         "standing": item.engine.standing.reason,
         "changed": _changed(scene, item.predictions),
         "gate": _gate(gate, item.error),

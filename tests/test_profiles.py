@@ -11,6 +11,11 @@ from edgetl.errors import InputError
 from edgetl.profiles import recipe, recipe_names, target, target_names
 
 SHIPPED = Path(__file__).resolve().parent.parent
+NVIDIA = [
+    path.stem
+    for path in sorted((SHIPPED / "targets").glob("*.toml"))
+    if "cuda" in path.read_text(encoding="utf-8")
+]
 TARGET = 'title = "t"\nbackend = "openvino"\nprecision = "int8"\nmachine = "x86_64"\n'
 
 
@@ -31,6 +36,39 @@ def test_every_shipped_target_is_valid(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (SHIPPED / "calibration").glob("*.toml")))
 def test_every_shipped_recipe_is_valid(name: str) -> None:
     assert recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", NVIDIA)
+def test_every_nvidia_target_says_which_device_it_is_for(name: str) -> None:
+    from edgetl.backends.tensorrt.settings import BuildSettings
+
+    found = target(name)
+    assert found.compute_capabilities and found.device_names and found.device == "cuda:0"
+    assert (found.backend == "tensorrt") == (found.made == "on-device")
+    settings = BuildSettings.of(found).to_dict()
+    assert {key: settings[key] for key in found.build} == found.build
+
+
+@pytest.mark.parametrize("name", NVIDIA)
+def test_facts_have_a_figure_and_name_their_document(name: str) -> None:
+    facts = target(name).facts
+    if facts is None:
+        assert target(name).backend == "tensorrt-rtx"  # a series of cards has no figures of its own
+        return
+    figures = facts.model_dump(exclude={"source"}).values()
+    assert any(figures) and all(figure is None or figure > 0 for figure in figures)
+    assert "data sheet" in facts.source.lower() or "datasheet" in facts.source.lower()
+    assert facts.peak_int8_tops is None or "dense INT8" in facts.source
+
+
+def test_rtx_targets_are_of_generations_that_tensorrt_for_rtx_builds_for() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (extra tensorrt-rtx)")
+    known = set(trt.ComputeCapability.__members__)
+    wanted = {
+        cc for name in NVIDIA if "rtx" in target(name).backend for cc in target(name).compute_capabilities
+    }
+    assert wanted == {"8.6", "8.9", "12.0"}
+    assert {f"SM{cc.replace('.', '')}" for cc in wanted} <= known
 
 
 def test_names_are_sorted_and_complete() -> None:

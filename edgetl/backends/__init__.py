@@ -10,6 +10,8 @@ from edgetl.errors import InputError
 _BUILT_IN = {
     "openvino": "edgetl.backends.openvino:OpenVinoBackend",
     "onnxruntime": "edgetl.backends.onnxruntime:OnnxRuntimeBackend",
+    "tensorrt": "edgetl.backends.tensorrt:TensorRtBackend",
+    "tensorrt-rtx": "edgetl.backends.tensorrt:TensorRtRtxBackend",
 }
 _GROUP = "edgetl.backends"
 

@@ -7,6 +7,7 @@ so that it runs on the device.
 from __future__ import annotations
 
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,21 @@ class Placement:
         }
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What is known of an engine without loading it: what its builder reported, or what is planned.
+
+    Attributes:
+        precision: None where there is no engine yet.
+        placement: None where there is no engine yet.
+        layers: JSON-ready summary of the engine's layers, for the report.
+    """
+
+    precision: Precision | None
+    placement: Placement | None
+    layers: Mapping[str, Any]
+
+
 def image_shape(shape: Sequence[Any], kind: str, engine: Path) -> tuple[int, int, int]:
     """``(H, W, 3)`` of an engine's input.
 
@@ -165,10 +181,30 @@ class Backend(ABC):
 
     name: str
     extra: str
+    dialect: str | None = None
+    """Name of the ONNX dialect that ``prepare`` writes; None where any ONNX will do."""
+    int8_head: bool = False
+    """Whether the head of an INT8 model is quantized too."""
 
     @abstractmethod
     def available(self) -> Availability:
         """What is installed and which devices it sees. Never raises."""
+
+    def obstacle(self, target: Target) -> str | None:
+        """Why an engine for this target can't be loaded on this machine; None if it can."""
+        return None
+
+    def simulator(self, spec: EngineSpec) -> EngineSpec | None:
+        """What answers for an engine that can't be loaded here; its file is the portable ONNX."""
+        return None
+
+    def prepare(self, model: Path, target: Target, out: Path) -> None:
+        """Write ``model`` in this backend's dialect: what is built, and bundled as the portable model."""
+        shutil.copyfile(model, out)
+
+    def build_parts(self, target: Target) -> Mapping[str, Any]:
+        """What an engine depends on besides its model, batch, device and the backend's version."""
+        return {}
 
     @abstractmethod
     def quantize(
@@ -197,6 +233,31 @@ class Backend(ABC):
         Raises:
             BackendError: if the engine can't be built.
         """
+
+    def plan(self, model: Path, target: Target, folder: Path) -> str:
+        """Write how to build the engine on a device that is not here; returns the plan's file name.
+
+        Raises:
+            BackendError: if engines of this backend need no plan, or the model can't be built there.
+        """
+        raise BackendError(f"{self.name} builds its engines here, there is nothing to plan")
+
+    def rebuild(self, model: Path, former: Path, spec: EngineSpec, folder: Path) -> str:
+        """Build an engine on this device from a bundle's portable model.
+
+        Args:
+            former: the bundle's plan, or its engine made for another device.
+
+        Raises:
+            BackendError: if this backend's engines are not tied to a device, or the build fails.
+        """
+        raise BackendError(
+            f"{self.name} engines run on every machine of their kind, there is nothing to rebuild"
+        )
+
+    def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
+        """What the builder reported of an engine, or None where only the loaded engine tells."""
+        return None
 
     @abstractmethod
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:

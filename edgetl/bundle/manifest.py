@@ -31,6 +31,7 @@ class Manifest:
         device: what the engine was built and measured on (see ``device.environment.fingerprint``).
         versions: of the packages that made it.
         provenance: digests and options of everything it was made from.
+        simulator: what gave the golden output in the engine's stead; None if the engine gave it.
         files: SHA-256 and size by POSIX path, of every file but the manifest.
         created: UTC, ISO 8601.
     """
@@ -45,12 +46,14 @@ class Manifest:
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
     created: str
+    simulator: EngineSpec | None = None
 
     def to_json(self) -> str:
         document = {
             "schema": SCHEMA,
             "target": self.target,
-            "engine": {**asdict(self.engine), "options": dict(self.engine.options)},
+            "engine": _spec_dict(self.engine),
+            "simulator": _spec_dict(self.simulator) if self.simulator else None,
             "contract": self.contract.to_dict(),
             "contract_fingerprint": self.contract.fingerprint,
             "labels": list(self.labels),
@@ -94,28 +97,22 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if document.get("contract_fingerprint") != manifest.contract.fingerprint:
         raise BundleError(f"{path}: the contract does not match its fingerprint")
-    if manifest.engine.file not in manifest.files:
-        raise BundleError(f"{path}: the engine {manifest.engine.file!r} is not among the listed files")
+    for spec in (manifest.engine, manifest.simulator):
+        if spec is not None and spec.file not in manifest.files:
+            raise BundleError(f"{path}: the engine {spec.file!r} is not among the listed files")
     return manifest
 
 
 def _parse(document: Mapping[str, Any]) -> Manifest:
-    engine = document["engine"]
+    simulator = document.get("simulator")
     files = {
         _safe(name): {"sha256": str(f["sha256"]), "bytes": int(f["bytes"])}
         for name, f in document["files"].items()
     }
     return Manifest(
         target=str(document["target"]),
-        engine=EngineSpec(
-            backend=str(engine["backend"]),
-            file=_safe(engine["file"]),
-            precision=str(engine["precision"]),
-            float_precision=str(engine["float_precision"]),
-            device=str(engine["device"]),
-            options=dict(engine["options"]),
-            threads=int(engine["threads"]),
-        ),
+        engine=_spec(document["engine"]),
+        simulator=None if simulator is None else _spec(simulator),
         contract=Contract.from_dict(document["contract"]),
         labels=tuple(str(label) for label in document["labels"]),
         precision=dict(document["precision"]),
@@ -124,6 +121,22 @@ def _parse(document: Mapping[str, Any]) -> Manifest:
         provenance=dict(document["provenance"]),
         files=files,
         created=str(document["created"]),
+    )
+
+
+def _spec_dict(spec: EngineSpec) -> dict[str, Any]:
+    return {**asdict(spec), "options": dict(spec.options)}
+
+
+def _spec(data: Mapping[str, Any]) -> EngineSpec:
+    return EngineSpec(
+        backend=str(data["backend"]),
+        file=_safe(data["file"]),
+        precision=str(data["precision"]),
+        float_precision=str(data["float_precision"]),
+        device=str(data["device"]),
+        options=dict(data["options"]),
+        threads=int(data["threads"]),
     )
 
 

@@ -36,6 +36,8 @@ class Content:
         portable: QDQ or float ONNX to fall back on or rebuild from.
         golden_input: uint8 ``[n, H, W, 3]``.
         golden_output: float32 ``[n, classes]``, the engine's own.
+        simulator: what gave the golden output, running the portable model, where the engine could not be
+            loaded; None if the engine gave it itself.
         trained_on: SHA-256 of the training images, so that no bench mistakes them for unseen ones.
     """
 
@@ -52,6 +54,7 @@ class Content:
     golden_input: UInt8
     golden_output: Float32
     measurements: Mapping[str, Any]
+    simulator: EngineSpec | None = None
     trained_on: Sequence[str] = ()
 
 
@@ -87,6 +90,7 @@ def _manifest(content: Content, folder: Path) -> Manifest:
         device=content.device,
         versions=content.versions,
         provenance=content.provenance,
+        simulator=replace(content.simulator, file=PORTABLE) if content.simulator else None,
         files=files,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

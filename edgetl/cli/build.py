@@ -1,4 +1,4 @@
-"""edgetl build FILE.onnx --target T -o BUNDLE."""
+"""edgetl build FILE.onnx --target T -o BUNDLE, and edgetl build BUNDLE on the device."""
 
 from __future__ import annotations
 
@@ -9,27 +9,116 @@ import click
 
 from edgetl.cli.common import json_option, make_context, print_json
 from edgetl.cli.declare import contract_options, declared_contract
+from edgetl.cli.text import interval
+from edgetl.errors import EdgetlError, InputError
 
 
 @click.command()
-@click.argument("onnx", type=click.Path(path_type=Path))
-@click.option("-t", "--target", required=True, metavar="T")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="BUNDLE")
-@click.option("--precision", type=click.Choice(["f32", "int8"]), help="f32 builds a float engine on purpose.")
+@click.argument("source", type=click.Path(path_type=Path), metavar="FILE.onnx|BUNDLE")
+@click.option("-t", "--target", "targets", multiple=True, metavar="T", help="May be repeated.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="With several targets, the folder of their bundles.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["f32", "f16", "bf16", "int8"]),
+    help="f32, f16, bf16 build a float engine on purpose.",
+)
 @contract_options
 @json_option
 def command(
-    onnx: Path, target: str, out: Path, precision: str | None, as_json: bool, **declaration: Any
-) -> None:
-    """Build the engine of a float or QDQ ONNX and write it as a bundle."""
+    source: Path,
+    targets: tuple[str, ...],
+    out: Path | None,
+    precision: str | None,
+    as_json: bool,
+    **declaration: Any,
+) -> int:
+    """Build the engine of a float or QDQ ONNX and write it as a bundle.
+
+    Given a BUNDLE instead, build its engine on this device from the portable model in it, and measure it.
+    """
+    if source.is_dir():
+        _rebuild(source, targets, out, as_json)
+        return 0
+    if not targets or out is None:
+        raise InputError("say for which device and where to: edgetl build FILE.onnx --target T -o BUNDLE")
+    return _build(source, targets, out, precision, as_json, declaration)
+
+
+def _build(
+    onnx: Path,
+    targets: tuple[str, ...],
+    out: Path,
+    precision: str | None,
+    as_json: bool,
+    declaration: dict[str, Any],
+) -> int:
+    from edgetl import api, profiles
+
+    contract, context = declared_contract(declaration), make_context()
+    names = list(dict.fromkeys(targets))
+    for name in names:  # a misspelt one is found before the others are built
+        profiles.target(name)
+    made, failures = [], []
+    for name in names:
+        place = out / name if len(names) > 1 else out
+        try:
+            facts = api.build(onnx, name, place, precision=precision, contract=contract, context=context)
+        except EdgetlError as error:
+            if len(names) == 1:
+                raise
+            failures.append({"target": name, "error": str(error)})
+            continue
+        made.append(facts)
+        if not as_json:
+            _print(facts)
+    if as_json:
+        print_json(made[0] if len(names) == 1 else {"bundles": made, "failed": failures})
+    for failure in failures:
+        click.echo(f"not made: {failure['target']}: {failure['error']}", err=True)
+    return 1 if failures else 0
+
+
+def _print(facts: dict[str, Any]) -> None:
+    bundle = facts["bundle"]
+    if facts["state"] == "plan":
+        click.echo(f"{bundle}: a build plan for {facts['target']}; on the device: edgetl build BUNDLE")
+    else:
+        executed = ", ".join(f"{count} {name}" for name, count in facts["precision"]["executed"].items())
+        click.echo(f"{bundle}: {facts['backend']}, {facts['size_bytes'] / 1e6:.1f} MB, layers: {executed}")
+    layers = facts["layers"] or {}
+    for line in (*layers.get("checks", ()), *layers.get("findings", ())):
+        click.echo(f"  {line}")
+    if layers.get("build_command"):
+        click.echo(f"same as: {layers['build_command']}")
+    if facts["standing"]:
+        click.echo(f"note: {facts['standing']}")
+        if facts["state"] == "built":
+            click.echo(f"measure it on the target with: edgetl bench {bundle}")
+
+
+def _rebuild(bundle: Path, targets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     from edgetl import api
 
-    contract = declared_contract(declaration)
-    facts = api.build(onnx, target, out, precision=precision, contract=contract, context=make_context())
+    if targets:
+        raise InputError(f"{bundle} is a bundle and has its target; leave --target out")
+    facts = api.rebuild(bundle, out, context=make_context())
     if as_json:
         print_json(facts)
         return
-    executed = ", ".join(f"{count} {name}" for name, count in facts["precision"]["executed"].items())
-    click.echo(f"{out}: {facts['backend']}, {facts['size_bytes'] / 1e6:.1f} MB, layers: {executed}")
-    if facts["standing"]:
-        click.echo(f"note: {facts['standing']}; measure it on the target with: edgetl bench {out}")
+    golden = facts["golden_difference"]
+    executed = ", ".join(f"{count} {name}" for name, count in facts["precision_detail"]["executed"].items())
+    click.echo(f"{out or bundle}: {facts['size_bytes'] / 1e6:.1f} MB, layers: {executed}")
+    click.echo(
+        f"golden images: {golden['same_top1']} of {golden['n']} get the class they got on the host, "
+        f"largest difference {golden['max_abs']:.3g} (allowed {golden['allowed']:.3g})"
+    )
+    for name in ("p50", "p90", "p99"):
+        value = facts["latency_ms"][name]
+        click.echo(f"{name} latency  {interval(value, unit=' ms') if value else 'not enough samples'}")
+    click.echo(f"accuracy was not measured: edgetl bench {out or bundle} --images DIR")

@@ -21,6 +21,7 @@ _COMMANDS = {
     "bench": "Measure a bundle's accuracy, latency and placement.",
     "predict": "Classify images with a bundle.",
     "verify": "Check a bundle's digests and replay its golden input.",
+    "inspect": "Show what is inside a bundle or an engine, layer by layer.",
     "report": "Write report.html from results.json.",
     "targets": "List the device profiles, or show one.",
     "doctor": "Say what is installed, what is missing, and what this machine can do.",

@@ -1,7 +1,7 @@
 """What a measurement was made on: processor, limits, clocks, software, and why it may not be fit to measure.
 
-Everything is read from files (Linux's /proc and /sys) and the interpreter: no subprocess, no import of
-what is reported. A fact that a system does not tell is None; nothing here raises.
+Everything is read from files (Linux's /proc and /sys), the interpreter and the GPU's driver: no subprocess,
+no import of what is reported. A fact that a system does not tell is None; nothing here raises.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from edgetl.device.gpu import gpus
+from edgetl.device.jetson import read_jetson
+from edgetl.device.read import read_text
 
 _ISA = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -44,7 +49,7 @@ _HYPERVISORS = (
 _CONTAINERS = ("docker", "kubepods", "containerd", "lxc", "libpod")
 _CPU_SENSORS = ("cpu", "x86_pkg", "coretemp", "k10temp", "zenpower", "soc")
 _ENGINES = ("openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
-_PACKAGES = ("edgetl", "numpy", "pillow", *_ENGINES)
+_PACKAGES = ("edgetl", "numpy", "pillow", "cuda-bindings", *_ENGINES)
 
 
 def environment(root: Path = Path("/")) -> dict[str, Any]:
@@ -55,16 +60,20 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
 
     Returns:
         ``cpu`` (model, logical, physical, usable, quota in cores, isa, mhz, max_mhz, allowed_mhz,
-        governor), ``board``, ``memory`` (total_mb, available_mb, limit_mb), ``os``, ``kernel``, ``machine``,
+        governor), ``board``, ``jetson`` (see ``device.jetson``; None elsewhere), ``gpus`` (see
+        ``device.gpu``), ``memory`` (total_mb, available_mb, limit_mb), ``os``, ``kernel``, ``machine``,
         ``python``, ``temperature_c``, ``virtual``, ``container``, ``load`` (1, 5 and 15 minutes),
         ``versions`` of installed packages and ``warnings``: why it is not fit to measure on.
     """
     uname = os.uname() if hasattr(os, "uname") else None
     machine = uname.machine if uname else os.environ.get("PROCESSOR_ARCHITECTURE", "unknown")
     cpuinfo = _cpuinfo(root)
+    jetson = read_jetson(root)
     facts: dict[str, Any] = {
         "cpu": _cpu(root, cpuinfo),
-        "board": _read(root / "proc/device-tree/model").rstrip("\0") or None,
+        "board": read_text(root / "proc/device-tree/model").rstrip("\0") or None,
+        "jetson": asdict(jetson) if jetson else None,
+        "gpus": [asdict(gpu) for gpu in gpus()],
         "memory": _memory(root),
         "os": _os_name(root) or (uname.sysname if uname else sys.platform),
         "kernel": uname.release if uname else None,
@@ -76,7 +85,8 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         "load": _load(root),
         "versions": _versions(),
     }
-    return {**facts, "warnings": _warnings(root, facts)}
+    warnings = _warnings(root, facts) + (jetson.warnings() if jetson else [])
+    return {**facts, "warnings": warnings}
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
@@ -87,14 +97,6 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _read(path: Path) -> str:
-    """The text of a small file, empty if there is none; sysfs can also fail on reading."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _float(text: str) -> float | None:
     try:
         return float(text)
@@ -103,7 +105,7 @@ def _float(text: str) -> float | None:
 
 
 def _number(path: Path) -> float | None:
-    return _float(_read(path))
+    return _float(read_text(path))
 
 
 def _settings(text: str, separator: str) -> dict[str, str]:
@@ -113,7 +115,9 @@ def _settings(text: str, separator: str) -> dict[str, str]:
 
 def _cpuinfo(root: Path) -> list[dict[str, str]]:
     """/proc/cpuinfo, one dictionary per logical processor (and one for what follows them)."""
-    return [_settings(block, ":") for block in _read(root / "proc/cpuinfo").split("\n\n") if block.strip()]
+    return [
+        _settings(block, ":") for block in read_text(root / "proc/cpuinfo").split("\n\n") if block.strip()
+    ]
 
 
 def _cpu(root: Path, cpuinfo: list[dict[str, str]]) -> dict[str, Any]:
@@ -126,14 +130,14 @@ def _cpu(root: Path, cpuinfo: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "model": _cpu_model(cpuinfo),
         "logical": logical,
-        "physical": len({_read(top) for top in tops}) or None,
+        "physical": len({read_text(top) for top in tops}) or None,
         "usable": _usable(root) or logical,
         "quota": _quota(root),
         "isa": [name for name in _ISA if _KERNEL_NAMES.get(name, name) in listed],
         "mhz": mhz or _highest(_float(b.get("cpu MHz", "")) for b in cpuinfo),
         "max_mhz": _khz(_number(p / "cpuinfo_max_freq") for p in policies),
         "allowed_mhz": _khz(_number(p / "scaling_max_freq") for p in policies),
-        "governor": ", ".join(sorted({_read(p / "scaling_governor") for p in policies} - {""})) or None,
+        "governor": ", ".join(sorted({read_text(p / "scaling_governor") for p in policies} - {""})) or None,
     }
 
 
@@ -157,7 +161,7 @@ def _cpu_model(cpuinfo: list[dict[str, str]]) -> str | None:
 
 def _usable(root: Path) -> int | None:
     """Processors this process may be scheduled on."""
-    allowed = _settings(_read(root / "proc/self/status"), ":").get("Cpus_allowed_list", "")
+    allowed = _settings(read_text(root / "proc/self/status"), ":").get("Cpus_allowed_list", "")
     if not allowed:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     ends = [span.split("-") for span in allowed.split(",")]
@@ -166,7 +170,7 @@ def _usable(root: Path) -> int | None:
 
 def _cgroup_values(root: Path, controller: str, *names: str) -> list[list[str]]:
     """The words of the control files ``names`` in this process's group and every group above it."""
-    groups = [line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines()]
+    groups = [line.split(":", 2) for line in read_text(root / "proc/self/cgroup").splitlines()]
     found = []
     for _, controllers, path in (group for group in groups if len(group) == 3):
         if controllers and controller not in controllers.split(","):
@@ -176,7 +180,7 @@ def _cgroup_values(root: Path, controller: str, *names: str) -> list[list[str]]:
         inside = Path(path.lstrip("/"))
         for mount in mounts:
             for group in (mount / inside, *(mount / p for p in inside.parents)):
-                words = " ".join(_read(group / name) for name in names).split()
+                words = " ".join(read_text(group / name) for name in names).split()
                 if words:
                     found.append(words)
     return found
@@ -191,7 +195,7 @@ def _quota(root: Path) -> float | None:
 
 
 def _memory(root: Path) -> dict[str, float | None]:
-    info = _settings(_read(root / "proc/meminfo"), ":")
+    info = _settings(read_text(root / "proc/meminfo"), ":")
     total, available = (info.get(key, "").split() for key in ("MemTotal", "MemAvailable"))
     whole = int(total[0]) / 1024 if total else None
     limits = _cgroup_values(root, "memory", "memory.max")
@@ -204,7 +208,7 @@ def _memory(root: Path) -> dict[str, float | None]:
 
 
 def _os_name(root: Path) -> str | None:
-    return _settings(_read(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"') or None
+    return _settings(read_text(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"') or None
 
 
 def _temperature(root: Path) -> float | None:
@@ -212,19 +216,19 @@ def _temperature(root: Path) -> float | None:
     zones = [(z / "type", [z / "temp"]) for z in (root / "sys/class/thermal").glob("thermal_zone*")]
     chips = [(c / "name", list(c.glob("temp*_input"))) for c in (root / "sys/class/hwmon").glob("hwmon*")]
     # Other sensors are left alone: reading some (disks, embedded controllers) takes milliseconds.
-    ours = [s for name, s in zones + chips if any(key in _read(name).lower() for key in _CPU_SENSORS)]
+    ours = [s for name, s in zones + chips if any(key in read_text(name).lower() for key in _CPU_SENSORS)]
     return _khz(_number(sensor) for sensors in ours for sensor in sensors)
 
 
 def _virtual(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
     """The kind of virtual machine this is, as far as it tells; None on bare metal."""
-    dmi = " ".join(_read(root / "sys/class/dmi/id" / f) for f in ("sys_vendor", "product_name")).strip()
-    if "microsoft" in _read(root / "proc/version").lower():
+    dmi = " ".join(read_text(root / "sys/class/dmi/id" / f) for f in ("sys_vendor", "product_name")).strip()
+    if "microsoft" in read_text(root / "proc/version").lower():
         return "WSL"
     if any(name in dmi.lower() for name in _HYPERVISORS):
         return dmi
     flagged = any("hypervisor" in block.get("flags", "").split() for block in cpuinfo)
-    return (_read(root / "sys/hypervisor/type") or dmi or "hypervisor") if flagged else None
+    return (read_text(root / "sys/hypervisor/type") or dmi or "hypervisor") if flagged else None
 
 
 def _container(root: Path) -> str | None:
@@ -232,12 +236,12 @@ def _container(root: Path) -> str | None:
         return "docker"
     if (root / "run/.containerenv").exists():
         return "podman"
-    groups = _read(root / "proc/1/cgroup") + _read(root / "proc/self/cgroup")
+    groups = read_text(root / "proc/1/cgroup") + read_text(root / "proc/self/cgroup")
     return next((name for name in _CONTAINERS if name in groups), None)
 
 
 def _load(root: Path) -> list[float] | None:
-    words = _read(root / "proc/loadavg").split()
+    words = read_text(root / "proc/loadavg").split()
     if words:
         return [float(word) for word in words[:3]] if len(words) >= 3 else None
     return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
@@ -273,7 +277,7 @@ def _of(value: float | None) -> str:
 
 def _steal(root: Path) -> str:
     """Share of processor time since start that the host gave to others (/proc/stat, eighth column)."""
-    line = _read(root / "proc/stat").split("\n", 1)[0].split()
+    line = read_text(root / "proc/stat").split("\n", 1)[0].split()
     if len(line) < 9:
         return "an unknown share"
     ticks = [float(word) for word in line[1:9]]
@@ -285,7 +289,7 @@ def _throttling(root: Path, cpu: Mapping[str, Any]) -> list[str]:
     if cpu["max_mhz"] and cpu["allowed_mhz"] and cpu["allowed_mhz"] < 0.99 * cpu["max_mhz"]:
         found.append(f"throttled: at most {cpu['allowed_mhz']:.0f} of {cpu['max_mhz']:.0f} MHz allowed")
     for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
-        kind, state = _read(device / "type"), _number(device / "cur_state")
+        kind, state = read_text(device / "type"), _number(device / "cur_state")
         if state and kind.lower().startswith(("processor", "thermal-cpufreq", "cpufreq")):
             found.append(f"throttled: {kind} cools at {state:.0f} of {_of(_number(device / 'max_state'))}")
     return found
@@ -294,7 +298,7 @@ def _throttling(root: Path, cpu: Mapping[str, Any]) -> list[str]:
 def _battery(root: Path) -> list[str]:
     found = []
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
-        kind, status, scope = (_read(supply / name) for name in ("type", "status", "scope"))
+        kind, status, scope = (read_text(supply / name) for name in ("type", "status", "scope"))
         if kind == "Battery" and status == "Discharging" and scope != "Device":  # not a mouse's
-            found.append(f"on battery: {supply.name} at {_read(supply / 'capacity') or '?'} %")
+            found.append(f"on battery: {supply.name} at {read_text(supply / 'capacity') or '?'} %")
     return found

@@ -62,8 +62,13 @@ def assemble(
     labels: Sequence[str],
     *,
     batch: int | None = None,
+    feature_range: float | None = None,
 ) -> Exported:
-    """Join a backbone (float or quantized) and a head; write contract and labels into the metadata."""
+    """Join a backbone (float or quantized) and a head; write contract and labels into the metadata.
+
+    Args:
+        feature_range: largest absolute feature; given, the head is quantized too.
+    """
     parts = {
         "backbone": sha256_file(backbone),
         "weight": digest_of(head.weight.tolist()),
@@ -71,6 +76,7 @@ def assemble(
         "contract": contract.fingerprint,
         "labels": list(labels),
         "batch": batch,
+        "feature_range": feature_range,
         "onnx": versions("onnx"),
     }
 
@@ -78,7 +84,7 @@ def assemble(
         graph = read(backbone)
         if carried := read_contract(graph):
             carried.require(contract, mine="the backbone", theirs="the head")
-        model = add_head(graph, head.weight, head.bias)
+        model = add_head(graph, head.weight, head.bias, feature_range=feature_range)
         set_metadata(model, contract, labels)
         if batch:
             _fix_batch(model, batch)

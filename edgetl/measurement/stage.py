@@ -49,7 +49,11 @@ class Speed:
 def measure_accuracy(
     context: Context, engine: Engine, samples: Sequence[Sample], contract: Contract
 ) -> Predictions:
-    """Logits of the held-out images through the deployed engine and its own preprocessing."""
+    """Logits of the held-out images through the deployed engine and its own preprocessing.
+
+    An engine that can't be loaded here is answered for by its simulator.
+    """
+    engine = engine.answering()
     parts = {
         "engine": engine.digest,
         **context.engine_parts(engine.spec),
@@ -106,12 +110,16 @@ def measure_speed(
     return [facts if isinstance(facts, str) else Speed(**facts) for facts in found]
 
 
-def wrong_precision(engine: Engine, speed: Speed) -> str | None:
-    """What to say of an engine whose runtime computes in another precision than was asked for."""
-    used = speed.precision["used"]
+def wrong_precision(engine: Engine, precision: Mapping[str, Any]) -> str | None:
+    """What to say of an engine that computes in another precision than was asked for.
+
+    Args:
+        precision: see ``backends.base.Precision.to_dict``.
+    """
+    used = precision["used"]
     if used == engine.spec.precision:
         return None
-    layers = ", ".join(f"{count} {name}" for name, count in speed.precision["executed"].items())
+    layers = ", ".join(f"{count} {name}" for name, count in precision["executed"].items())
     return f"asked for {engine.spec.precision}, the runtime computes mostly in {used} (layers: {layers})"
 
 

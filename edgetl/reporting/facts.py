@@ -63,6 +63,8 @@ def making(rows: Sequence[Row], results: Mapping[str, Any]) -> Html:
     made = [row for row in rows if not row.reference and not row.error]
     if made:
         content += [el("h3", "Engines"), _builds(made)]
+    if told := [row for row in made if section(row.source, "layers")]:
+        content += [el("h3", "Engine builds"), *(part for row in told for part in _engine_build(row))]
     return titled("making", "How it was made", *content)
 
 
@@ -162,6 +164,29 @@ def _placement(placement: Mapping[str, Any]) -> str:
     ]
     device = text(placement, "device")
     return f"{', '.join(shares)} on {device or 'the device'}" if shares else "not measured"
+
+
+def _engine_build(row: Row) -> tuple[Html, Html]:
+    """What the builder told of an engine's layers, or what was checked for one that is still to be built."""
+    layers = section(row.source, "layers")
+    products = number(layers.get("of_products"))
+    command = text(layers, "build_command")
+    pairs: list[Fact] = [
+        ("State", "a plan: the engine is built on its device" if row.plan else "built"),
+        ("Convolutions and matrix products", _counts(section(layers, "arithmetic"))),
+        ("Asked for in INT8", f"{text(layers, 'asked_int8')} of {products:.0f}" if products else ""),
+        ("Layers by kind", _counts(section(layers, "by_kind"))),
+        ("Layers that only move data", text(layers, "reformats")),
+        *(("Finding", plain(finding)) for finding in items(layers, "findings")),
+        *(("Checked", plain(check)) for check in items(layers, "checks")),
+        ("Same build by the vendor's tool", el("code", command) if command else ""),
+    ]
+    return el("h4", row.name), facts(pairs, f"How {row.name} was built")
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    """``"50 int8, 1 f32"``."""
+    return ", ".join(f"{plain(count)} {clean(name)}" for name, count in counts.items() if number(count))
 
 
 def contract(results: Mapping[str, Any]) -> Html:

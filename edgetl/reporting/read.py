@@ -20,7 +20,7 @@ class Row:
 
     ``samples`` are latencies in milliseconds, ``accuracy`` and ``agreement`` fractions, ``drop`` percentage
     points (positive is worse than FP32), ``throughput`` images a second. ``source`` is the engine's part of
-    the document, for what only one section shows.
+    the document, for what only one section shows. A ``plan`` is an engine still to be built on its device.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Row:
     throughput: Quantity | None
     speedup: Quantity | None
     size_bytes: float | None
+    plan: bool
     gate: str
     error: str | None
     source: Mapping[str, Any]
@@ -138,12 +139,14 @@ def rows(results: Mapping[str, Any]) -> list[Row]:
 def _row(engine: Mapping[str, Any], name: str, reference: bool) -> Row:
     latency = section(engine, "latency_ms")
     error = text(engine, "error")
+    plan = text(engine, "state") == "plan"
+    precision = text(engine, "precision")
     return Row(
         name=name,
         reference=reference,
         backend=text(engine, "backend"),
-        precision=text(engine, "precision"),
-        executed=_executed(section(engine, "precision_detail")),
+        precision=f"{precision} (plan)".lstrip() if plan else precision,
+        executed="" if plan else _executed(section(engine, "precision_detail")),
         accuracy=quantity(engine.get("accuracy")),
         drop=quantity(engine.get("drop_points")),
         agreement=quantity(engine.get("agreement")),
@@ -153,7 +156,8 @@ def _row(engine: Mapping[str, Any], name: str, reference: bool) -> Row:
         samples=[x for x in map(number, items(engine, "latency_samples_ms")) if x is not None and x > 0],
         throughput=quantity(engine.get("throughput_per_s")),
         speedup=quantity(engine.get("speedup")),
-        size_bytes=number(engine.get("size_bytes")),
+        size_bytes=None if plan else number(engine.get("size_bytes")),
+        plan=plan,
         gate=text(engine, "gate") or "none",
         error=error or None,
         source=engine,

@@ -149,7 +149,7 @@ def _precision_cell(row: Row) -> Html:
     floats = text(detail, "float_part")
     parts = [f"asked {asked}" if row.executed else "", f"float part {floats}" if floats else ""]
     below = ", ".join(part for part in parts if part)
-    unproven = None if row.executed or not row.precision else "not read back"
+    unproven = None if row.executed or row.plan or not row.precision else "not read back"
     used = row.executed or row.precision or NOT_MEASURED
     return el("td", used, el("small", below or unproven) if below or unproven else None)
 

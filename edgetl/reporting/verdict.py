@@ -117,6 +117,8 @@ def _document_gaps(results: Mapping[str, Any]) -> list[str]:
 def _row_gaps(row: Row) -> list[str]:
     if row.error:
         return [f"{row.name}: nothing, it could not be made ({row.error})."]
+    if row.plan:
+        return [_plan_gap(row), *_inexact(row)]
     absent = [name for name, value in (("accuracy", row.accuracy), ("latency", row.p50)) if value is None]
     absent += ["throughput"] if row.throughput is None else []
     if not row.reference:
@@ -126,6 +128,18 @@ def _row_gaps(row: Row) -> list[str]:
     lines = [f"{row.name}: {listed(absent)}."] if absent else []
     if row.p50 and row.p99 is None:
         lines.append(f"{row.name}: p99 latency, for which {counted(row.p50.n, 'sample')} are too few.")
+    return lines + _inexact(row)
+
+
+def _plan_gap(row: Row) -> str:
+    """What a machine without the device can't know of an engine."""
+    known = (("accuracy", row.accuracy), ("agreement with FP32", row.agreement))
+    absent = [*(name for name, value in known if value is None), "latency", "throughput", "placement"]
+    return f"{row.name}: {', '.join(absent)}: the engine is built on the device with: edgetl build BUNDLE"
+
+
+def _inexact(row: Row) -> list[str]:
+    lines = []
     for kind in ("simulated", "estimated"):
         names = [name for name, value in row.quantities() if value.kind == kind]
         verb = "is" if len(names) == 1 else "are"

@@ -276,7 +276,9 @@ print(sorted(heavy & set(sys.modules)))
 
 def test_doctor_targets_cache_and_schema_answer(command: Command) -> None:
     doctor = json.loads(command("doctor", "--json").stdout)
-    assert all(row["available"] for row in doctor["backends"])
+    rows = {row["name"]: row for row in doctor["backends"]}
+    assert all(rows[name]["available"] for name in ("openvino", "onnxruntime"))
+    assert all(row["available"] or row["reason"] for row in rows.values())
     names = [row["name"] for row in json.loads(command("targets", "--json").stdout)]
     assert {"x86-vnni", "x86-avx2", "x86-onnxruntime", "arm64-cpu"} <= set(names)
     assert json.loads(command("targets", "show", "x86-vnni").stdout)["backend"] == "openvino"

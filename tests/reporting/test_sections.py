@@ -140,3 +140,46 @@ def test_every_skipped_file_is_listed(make_results: MakeResults) -> None:
     words = page(results)
     assert all(f"3/{i}.jpg" in words for i in range(150))
     assert "150 files were skipped" in words
+
+
+def test_engine_builds_are_told(make_results: MakeResults) -> None:
+    results = make_results()
+    assert "Engine builds" not in page(results)
+    command = "tensorrt_rtx --onnx=model.onnx --saveEngine=model.engine --computeCapabilities=8.6,8.9"
+    results["engines"][0]["layers"] = {
+        "arithmetic": {"int8": 50, "f16": 0},
+        "by_kind": {"correlation": 49, "kgen": 51},
+        "reformats": 2,
+        "findings": ["16 depthwise convolutions are padded: 7.6 MB of zeros <b>"],
+        "build_command": command,
+    }
+    results["engines"][5] |= {
+        "state": "plan",
+        "layers": {"asked_int8": 50, "of_products": 51, "checks": ["the parser takes every node"]},
+    }
+    text = page(results)
+    part = text.split(">Engine builds<")[1].split("</section>")[0]
+    built, plan = part.split("<h4>")[1:]
+    for words in ("50 int8<", "49 correlation, 51 kgen", ">2<", "7.6 MB of zeros &lt;b&gt;", "built"):
+        assert words in built
+    assert f"<code>{command}</code>" in built and "0 f16" not in built
+    for words in ("hailo-8", "a plan: the engine is built on its device", "50 of 51", "takes every node"):
+        assert words in plan
+    assert "<code>" not in plan
+    summary = text.split('id="summary"')[1].split("</section>")[0]
+    assert "int8 (plan)" in summary
+
+
+def test_engine_builds_survive_any_null(make_results: MakeResults) -> None:
+    results = make_results()
+    full = {
+        "arithmetic": {"int8": 1},
+        "by_kind": {"gemm": None},
+        "reformats": 0,
+        "findings": [None],
+        "build_command": "trtexec",
+        "checks": None,
+    }
+    for name in full:
+        results["engines"][0]["layers"] = {**full, name: None}
+        assert "Engine builds" in page(results)

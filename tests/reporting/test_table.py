@@ -117,3 +117,20 @@ def test_80_columns_keep_every_gate(results: Document) -> None:
 
 def test_empty_document_is_an_empty_table() -> None:
     assert summary_table({}).row_count == 0
+
+
+def test_a_build_plan_is_no_engine(results: Document) -> None:
+    board = made(
+        "jetson-orin-nano",
+        state="plan",
+        precision_detail=None,
+        size_bytes=3_700_000,
+        latency_ms=None,
+        throughput_per_s=None,
+        accuracy=q(0.95, 0.93, 0.97, kind="simulated"),
+    )
+    row = line_of(lines(results | {"engines": [board]}), "jetson-orin-nano")
+    assert "int8 (plan)" in row and "95.0†" in row and "not measured" in row
+    assert row.split()[-2:] == ["–", "passed"] and "3.7" not in row
+    built = line_of(lines(results | {"engines": [board | {"state": "built"}]}), "jetson-orin-nano")
+    assert "(plan)" not in built and "3.7" in built

@@ -72,3 +72,14 @@ def test_gaps_name_what_is_missing() -> None:
     assert "b: p99 latency, for which 413 samples are too few." in lines
     assert "b: p50 latency is simulated." in lines
     assert "c: nothing, it could not be made (no driver)." in lines
+
+
+def test_a_build_plan_says_how_it_becomes_an_engine() -> None:
+    board = engine("jetson-orin-nano", None, "none", state="plan", agreement=q(0.99, kind="simulated"))
+    lines = gaps(document(board | {"accuracy": q(0.95, kind="simulated")}))
+    where = "the engine is built on the device with: edgetl build BUNDLE"
+    assert f"jetson-orin-nano: latency, throughput, placement: {where}" in lines
+    assert "jetson-orin-nano: accuracy and agreement are simulated." in lines
+    assert not any("cold start" in line for line in lines)
+    lines = gaps(document(board | {"accuracy": None}))
+    assert f"jetson-orin-nano: accuracy, latency, throughput, placement: {where}" in lines

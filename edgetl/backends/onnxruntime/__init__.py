@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
-from edgetl.errors import MissingDependencyError
+from edgetl.device.gpu import gpus
+from edgetl.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
+
+CPU = "CPUExecutionProvider"
+NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+PORTABLE = "model.onnx"
+COMPILED = "model_ctx.onnx"
 
 
 class OnnxRuntimeBackend(Backend):
@@ -25,6 +32,20 @@ class OnnxRuntimeBackend(Backend):
             return Availability(False, reason=f"{error}; install it with: pip install 'edgetl[onnxruntime]'")
         providers = tuple(onnxruntime.get_available_providers())
         return Availability(True, {"onnxruntime": onnxruntime.__version__}, providers)
+
+    def obstacle(self, target: Target) -> str | None:
+        if target.device == CPU:
+            return None
+        found = self.available()
+        if target.device not in found.devices:
+            return f"onnxruntime has no {target.device} here; {target.name} runs on it"
+        if target.device in NVIDIA and not gpus():
+            return f"there is no NVIDIA GPU here; {target.name} runs on one"
+        return None
+
+    def simulator(self, spec: EngineSpec) -> EngineSpec | None:
+        """The same model on the CPU, for every other provider."""
+        return None if spec.device == CPU else replace(spec, device=CPU, options={})
 
     def quantize(
         self,
@@ -41,9 +62,34 @@ class OnnxRuntimeBackend(Backend):
             raise MissingDependencyError(error.name or "onnx", "quantize") from error
         quantize(model, calibration, recipe, target, keep_float, out)
 
+    def build_parts(self, target: Target) -> Mapping[str, Any]:
+        return {"ep_context": self._keeps_context(target)}
+
     def build(self, model: Path, target: Target, folder: Path) -> str:
-        shutil.copyfile(model, folder / "model.onnx")
-        return "model.onnx"
+        """The model itself, or what its provider compiles of it.
+
+        A target's ``ep_context = true`` asks for the latter, which only a machine that has the provider
+        can make; everywhere else the model goes into the bundle and is compiled whenever it is loaded.
+        """
+        if not self._keeps_context(target):
+            shutil.copyfile(model, folder / PORTABLE)
+            return PORTABLE
+        from edgetl.backends.onnxruntime.context_model import compile_context
+
+        precisions = (target.precision, target.float_precision)
+        spec = EngineSpec(self.name, COMPILED, *precisions, target.device, target.options)
+        compile_context(model, spec, folder / COMPILED)
+        return COMPILED
+
+    def _keeps_context(self, target: Target) -> bool:
+        if unknown := sorted(set(target.build) - {"ep_context"}):
+            raise InputError(
+                f"target {target.name}: onnxruntime knows no build setting {unknown[0]!r}; known: ep_context"
+            )
+        asked = target.build.get("ep_context", False)
+        if not isinstance(asked, bool):
+            raise InputError(f"target {target.name}: build setting ep_context must be true or false")
+        return asked and self.obstacle(target) is None
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         try:

@@ -67,37 +67,76 @@ def quantize(
     Raises:
         BackendError: if onnxruntime fails.
     """
-    symmetric = recipe.activations == "symmetric"
-    options: dict[str, Any] = {
-        "ActivationSymmetric": symmetric,
-        "WeightSymmetric": True,
-        "CalibTensorRangeSymmetric": symmetric,
-        "CalibStridedMinMax": 1,
-    }
+    with one_line_errors(model):
+        static_qdq(
+            model,
+            calibration,
+            recipe,
+            keep_float,
+            out,
+            symmetric=recipe.activations == "symmetric",
+            reduce_range=target.weight_bits == 7,
+        )
+    quantized = onnx.load(out)
+    if use_integer_input(quantized):
+        onnx.save(quantized, out)
+
+
+def static_qdq(
+    model: Path | onnx.ModelProto,
+    calibration: Calibration,
+    recipe: Recipe,
+    keep_float: Sequence[str],
+    out: Path,
+    *,
+    symmetric: bool,
+    reduce_range: bool = False,
+    operators: Sequence[str] | None = None,
+    **options: Any,
+) -> None:
+    """onnxruntime's static quantization with what a recipe asks for.
+
+    Args:
+        keep_float: names of nodes that stay in float.
+        symmetric: signed activations without a zero point, instead of unsigned ones with.
+        reduce_range: weights of seven bits.
+        operators: quantize these only; None for all that onnxruntime can.
+        options: more of onnxruntime's ``extra_options``.
+    """
+    quantize_static(
+        model,
+        out,
+        _Reader(calibration),
+        quant_format=QuantFormat.QDQ,
+        per_channel=recipe.per_channel,
+        reduce_range=reduce_range,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=operators,
+        nodes_to_exclude=list(keep_float),
+        calibrate_method=_METHODS[recipe.method],
+        extra_options={
+            "ActivationSymmetric": symmetric,
+            "WeightSymmetric": True,
+            "CalibTensorRangeSymmetric": symmetric,
+            "CalibStridedMinMax": 1,
+            **options,
+        },
+    )
+
+
+@contextlib.contextmanager
+def one_line_errors(model: Path) -> Iterator[None]:
+    """Whatever onnx or onnxruntime raise becomes a BackendError; what they print is dropped."""
     try:
         with _quiet():
-            quantize_static(
-                model,
-                out,
-                _Reader(calibration),
-                quant_format=QuantFormat.QDQ,
-                per_channel=recipe.per_channel,
-                reduce_range=target.weight_bits == 7,
-                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                nodes_to_exclude=list(keep_float),
-                calibrate_method=_METHODS[recipe.method],
-                extra_options=options,
-            )
+            yield
     except (EdgetlError, OSError):
         raise
     except Exception as error:  # onnx's and onnxruntime's errors share no base class
         raise BackendError(
             f"onnxruntime cannot quantize {model.name}: {' '.join(str(error).split())}"
         ) from error
-    quantized = onnx.load(out)
-    if use_integer_input(quantized):
-        onnx.save(quantized, out)
 
 
 @contextlib.contextmanager

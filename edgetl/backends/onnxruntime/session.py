@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +26,14 @@ from edgetl.backends.base import (
     image_shape,
     majority,
 )
+from edgetl.backends.onnxruntime import CPU
 from edgetl.contract.stream import usable_cores
 from edgetl.errors import BackendError
 
 _ARITHMETIC = ("Conv", "MatMul", "Gemm")
 _ERRORS_ONLY = 3
+_SESSION = "session."
+_NO_CPU = "session.disable_cpu_ep_fallback"
 
 
 class OnnxRuntimeSession(Session):
@@ -38,34 +41,13 @@ class OnnxRuntimeSession(Session):
         self._engine = engine
         self._spec = spec
         self._workers = usable_cores() if throughput else 1
-        self._session = self._open(_options(spec, single_thread=throughput))
+        self._session = open_session(engine, spec, session_options(spec, single_thread=throughput))
         description = self._session.get_inputs()[0]
         batch = description.shape[0]
         self._batch = batch if isinstance(batch, int) else None
         self._input = description.name
         self.input_shape = image_shape(description.shape, description.type, engine)
         self._outputs = [self._session.get_outputs()[0].name]
-
-    def _open(self, options: Any) -> Any:
-        asked = self._spec.device
-        if asked not in onnxruntime.get_available_providers():
-            known = ", ".join(onnxruntime.get_available_providers())
-            raise BackendError(f"onnxruntime has no {asked} here (it has {known}); see: edgetl doctor")
-        provider_options = dict(self._spec.options)
-        try:
-            session = onnxruntime.InferenceSession(
-                str(self._engine),
-                options,
-                providers=[(asked, provider_options) if provider_options else asked],
-            )
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise failed("load", self._engine, error) from error
-        got = session.get_providers()
-        if got[0] != asked:
-            raise BackendError(
-                f"asked onnxruntime for {asked}, it fell back to {got[0]}; refusing to go on silently"
-            )
-        return session
 
     def _run(self, images: UInt8) -> Float32:
         if self._batch in (None, len(images)):
@@ -84,31 +66,32 @@ class OnnxRuntimeSession(Session):
                 _drain(pending, consume)
 
     def precision(self) -> Precision:
+        """By the operands of the nodes executed; ``unknown`` where a provider compiled them into one."""
         layers: Counter[str] = Counter()
         for event in self._profile:
             operator = event["args"]["op_name"]
             if any(name in operator for name in _ARITHMETIC):
                 layers[_operand_precision(event)] += 1
         rest = sorted(name for name in layers if name != "int8")
-        return Precision(self._spec.precision, majority(layers), rest[0] if rest else "f32", dict(layers))
+        float_part = rest[0] if rest else "f32" if layers else "unknown"
+        return Precision(self._spec.precision, majority(layers), float_part, dict(layers))
 
     def placement(self) -> Placement:
         asked = self._spec.device
         events = self._profile
         here = [event for event in events if event["args"]["provider"] == asked]
         elsewhere = sorted({event["name"] for event in events} - {event["name"] for event in here})
-        time_all = sum(event["dur"] for event in events)
-        share = sum(event["dur"] for event in here) / time_all if time_all else None
-        return Placement(asked, len(here) / len(events), share, tuple(elsewhere))
+        share = len(here) / len(events)
+        return Placement(asked, share, _share_of_time(asked, here, events), tuple(elsewhere))
 
     @cached_property
     def _profile(self) -> list[dict[str, Any]]:
         """Node events of one inference after a first one, from onnxruntime's own profiler."""
         with tempfile.TemporaryDirectory(prefix="edgetl-profile-") as folder:
-            options = _options(self._spec)
+            options = session_options(self._spec)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "ort")
-            session = self._open(options)
+            session = open_session(self._engine, self._spec, options)
             image = np.zeros((self._batch or 1, *self.input_shape), np.uint8)
             for _ in range(2):
                 session.run(self._outputs, {self._input: image})
@@ -121,11 +104,65 @@ class OnnxRuntimeSession(Session):
         return nodes[len(nodes) // 2 :]
 
 
-def _options(spec: EngineSpec, *, single_thread: bool = False) -> Any:
+def session_options(spec: EngineSpec, *, single_thread: bool = False) -> Any:
+    """onnxruntime's options for a spec, whose options called ``session.…`` are not the provider's.
+
+    What the provider can't run is an error, unless the spec allows the CPU to take it
+    (``session.disable_cpu_ep_fallback = "0"``).
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = 1 if single_thread else spec.threads
+    entries = {name: value for name, value in spec.options.items() if name.startswith(_SESSION)}
+    if spec.device != CPU:
+        entries = {_NO_CPU: "1", **entries}
+    for name, value in entries.items():
+        options.add_session_config_entry(name, str(int(value) if isinstance(value, bool) else value))
     return options
+
+
+def open_session(model: Path, spec: EngineSpec, options: Any) -> Any:
+    """An ``InferenceSession`` on the provider that the spec asks for, and on no other.
+
+    Raises:
+        BackendError: if the model can't be loaded, or would run elsewhere.
+    """
+    asked = spec.device
+    if asked not in onnxruntime.get_available_providers():
+        known = ", ".join(onnxruntime.get_available_providers())
+        raise BackendError(f"onnxruntime has no {asked} here (it has {known}); see: edgetl doctor")
+    provider_options = {name: value for name, value in spec.options.items() if not name.startswith(_SESSION)}
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model),
+            options,
+            providers=[(asked, provider_options) if provider_options else asked],
+            enable_fallback=0,  # or it would print that it goes on with the CPU, and do so
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        if "fallback to CPU EP has been explicitly disabled" in str(error):
+            raise BackendError(
+                f"asked onnxruntime for {asked}, it fell back to {CPU} for nodes of {model.name}: "
+                "the provider does not load here, as its own messages say, or it can't run those nodes, "
+                f'which the option {_NO_CPU} = "0" leaves to the CPU'
+            ) from error
+        raise failed("load", model, error) from error
+    got = session.get_providers()
+    if got[0] != asked:
+        raise BackendError(
+            f"asked onnxruntime for {asked}, it fell back to {got[0]}; refusing to go on silently"
+        )
+    return session
+
+
+def _share_of_time(
+    device: str, here: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """Of the nodes on the device; the profile's times are the host's, who only starts what a GPU runs."""
+    if len(here) == len(events):
+        return 1.0
+    total = sum(event["dur"] for event in events)
+    return sum(event["dur"] for event in here) / total if total and device == CPU else None
 
 
 def _operand_precision(event: dict[str, Any]) -> str:

@@ -1,0 +1,125 @@
+"""An engine with its sidecars: the key it is tied to, how it was built, and its layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgetl.backends.base import Placement, Precision, Proof
+from edgetl.backends.tensorrt.apart import build_apart
+from edgetl.backends.tensorrt.binding import Binding
+from edgetl.backends.tensorrt.demands import Demands
+from edgetl.backends.tensorrt.key import BUILD, make_key
+from edgetl.backends.tensorrt.layers import LayerReport
+from edgetl.backends.tensorrt.settings import BuildSettings, trtexec
+from edgetl.errors import BackendError
+
+ENGINE = "model.engine"
+LAYERS = "layers.json"
+TIMING_CACHE = "timing.cache"
+_NAMED = 3
+
+
+def make_engine(
+    binding: Binding,
+    model: Path,
+    settings: BuildSettings,
+    demands: Demands,
+    precision: tuple[str, str],
+    folder: Path,
+) -> str:
+    """Build an engine into ``folder`` and prove that it computes in the precisions the model asks for.
+
+    Args:
+        precision: asked for, of the whole and of the unquantized part.
+
+    Returns:
+        Name of the engine's file.
+
+    Raises:
+        BackendError: if TensorRT refuses, or builds in float what the model asks for in INT8.
+    """
+    cache = folder / TIMING_CACHE if settings.timing_cache else None
+    built = build_apart(binding.backend, model, settings, cache)
+    gpu = _gpu() if not binding.ahead_of_time else None
+    report = built.layers
+    if lost := report.float_nodes(demands.nodes, demands.int8):
+        raise BackendError(
+            f"{len(lost)} of {len(demands.int8)} layers asked for in INT8 were built in float: "
+            f"{_few(lost)}; name them in the recipe's keep_float if that is wanted"
+        )
+    capabilities = settings.compute_capabilities if gpu is None else (gpu["compute_capability"],)
+    key = make_key(
+        built.engine,
+        binding.backend,
+        binding.version,
+        capabilities,
+        gpu["name"] if gpu else None,
+        gpu["driver"] if gpu else None,
+    )
+    read = report.precision(*precision, demands.nodes)
+    facts = {
+        "key": key.to_dict(),
+        "settings": settings.to_dict(),
+        "demands": demands.to_dict(),
+        "asked": list(precision),
+        "trtexec": trtexec(settings, binding.backend, "model.onnx", ENGINE),
+        "memory": _memory(built.peak_mb),
+        "seconds": None if binding.ahead_of_time else round(built.seconds, 3),
+        "warnings": list(built.warnings),
+        "fallback": list(built.fallback),
+        "precision": read.to_dict(),
+        "placement": _placement(report, settings, gpu, built.fallback).to_dict(),
+        "summary": report.summary(demands.nodes, demands.int8),
+    }
+    (folder / ENGINE).write_bytes(built.engine)
+    (folder / LAYERS).write_text(json.dumps(report.to_dict(), separators=(",", ":")) + "\n")
+    (folder / BUILD).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    return ENGINE
+
+
+def read_proof(engine: Path) -> Proof | None:
+    """What was read from the builder's layer report when the engine was made."""
+    sidecar = engine.parent / BUILD
+    if not sidecar.is_file():
+        return None
+    facts = json.loads(sidecar.read_text())
+    detail, place = facts["precision"], facts["placement"]
+    precision = Precision(detail["asked"], detail["used"], detail["float_part"], detail["executed"])
+    placement = Placement(
+        place["device"], place["share_of_nodes"], place["share_of_time"], tuple(place["elsewhere"])
+    )
+    summary = {**facts["summary"], "build_command": facts["trtexec"]}
+    return Proof(precision, placement, summary)
+
+
+def _memory(peak: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if peak is None else {"peak_cpu_mb": peak[0], "peak_gpu_mb": peak[1]}
+
+
+def _placement(
+    report: LayerReport, settings: BuildSettings, gpu: Mapping[str, Any] | None, fallback: Sequence[str]
+) -> Placement:
+    """Where the layers go: a plan has no layer for the host, so all of them are on the GPU or the DLA."""
+    names = ", ".join(settings.compute_capabilities)
+    device = gpu["name"] if gpu else f"GPU of compute capability {names}"
+    if settings.dla_core is None:
+        return Placement(device, 1.0, None)
+    share = 1 - len(fallback) / max(1, len(report.layers))
+    return Placement(f"DLA {settings.dla_core}", max(0.0, share), None, tuple(fallback))
+
+
+def _gpu() -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    from edgetl.device.gpu import gpus
+
+    found = gpus()
+    return asdict(found[0]) if found else None
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
