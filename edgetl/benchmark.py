@@ -35,6 +35,7 @@ def bench_bundle(
     """
     manifest = check_files(bundle)
     engine = _engine(bundle, manifest)
+    engine.open()  # one that can't be loaded here is an error before anything is measured
     dataset, notes = _dataset(bundle, images, manifest.labels)
     predictions = None
     if dataset.held_out:

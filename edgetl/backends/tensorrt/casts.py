@@ -28,19 +28,32 @@ _SMALLEST_NORMAL = 2.0**-14
 
 
 def prepare(model: Path, float_precision: str, out: Path) -> None:
-    """Write ``model`` to ``out`` with its float part in ``float_precision``; a copy for ``f32`` and ``auto``.
+    """Write ``model`` to ``out`` with its float part in ``float_precision``; a copy if it is so already.
 
     Raises:
-        InputError: if the model can't be had in that precision.
+        InputError: if the model can't be had in that precision, or is in another half precision.
         BackendError: if one of its numbers is out of that precision's range.
     """
-    if float_precision in ("f32", "auto"):
+    wanted = "f32" if float_precision == "auto" else float_precision
+    if wanted != "f32" and wanted not in _TYPES:
+        raise InputError(f"TensorRT has no {float_precision!r} precision; ask for f32, f16 or bf16")
+    loaded = onnx.load(model)
+    found = float_part(loaded)
+    if found == wanted:
         shutil.copyfile(model, out)
         return
-    if float_precision not in _TYPES:
-        raise InputError(f"TensorRT has no {float_precision!r} precision; ask for f32, f16 or bf16")
-    half = to_half(onnx.load(model), cast(Kind, float_precision))
+    if found != "f32":
+        raise InputError(
+            f"the float part of {model.name} is {found}, and {wanted} is asked for; start from the float model"
+        )
+    half = to_half(loaded, cast(Kind, wanted))
     out.write_bytes(half.SerializeToString(deterministic=True))
+
+
+def float_part(model: onnx.ModelProto) -> str:
+    """``f16`` or ``bf16`` if a model's constants have been narrowed, else ``f32``."""
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    return next((kind for kind, type_ in _TYPES.items() if type_ in types), "f32")
 
 
 def to_half(model: onnx.ModelProto, kind: Kind) -> onnx.ModelProto:

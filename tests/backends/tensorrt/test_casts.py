@@ -255,3 +255,13 @@ def test_a_precision_there_is_not(qdq: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'f8'"):
         prepare(qdq, "f8", tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_model_that_is_half_already(tiny: Any, tmp_path: Path) -> None:
+    """As a bundle's portable model is: it stays as it is, and can't be had in another precision."""
+    prepare(tiny.model, "f16", tmp_path / "f16.onnx")
+    prepare(tmp_path / "f16.onnx", "f16", tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "f16.onnx").read_bytes()
+    for other in ("f32", "bf16"):
+        with pytest.raises(InputError, match="is f16, and .* is asked for"):
+            prepare(tmp_path / "f16.onnx", other, tmp_path / "no.onnx")
