@@ -169,12 +169,21 @@ def float_twin(target: Target, environment: Mapping[str, Any]) -> Target:
     Where the target's engines can't be loaded, the float model runs in the backend's simulator.
     """
     twin: dict[str, Any] = {"precision": "f32", "float_precision": "f32"}
-    simulator = answering_spec(target, _PORTABLE)
-    if not standing(target, environment).loads and simulator.backend != target.backend:
+    if not standing(target, environment).loads:
+        simulator = answering_spec(target, _PORTABLE)
         twin |= {"backend": simulator.backend, "device": simulator.device, "made": "here"}
         twin |= {"machine": this_machine(), "options": {}, "build": {}}
         twin |= dict.fromkeys(("requires", "lacks", "compute_capabilities", "device_names"), ())
-    return target.model_copy(update={**twin, "name": f"{REFERENCE}{twin.get('backend', target.backend)}"})
+    made = target.model_copy(update=twin)
+    return made.model_copy(update={"name": reference_name(engine_spec(made, _PORTABLE))})
+
+
+def reference_name(spec: EngineSpec) -> str:
+    """What the float reference of an engine is called; a device besides the backend's own has another."""
+    simulator = get_backend(spec.backend).simulator(spec)
+    if simulator is None or simulator.backend != spec.backend:
+        return f"{REFERENCE}{spec.backend}"
+    return f"{REFERENCE}{spec.backend}-{spec.device.lower().removesuffix('executionprovider')}"
 
 
 def engine_spec(target: Target, file: str) -> EngineSpec:

@@ -16,7 +16,7 @@ from edgetl.backends.base import Proof
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
 from edgetl.data.dataset import printable, relative
-from edgetl.engines import REFERENCE, Engine
+from edgetl.engines import Engine, reference_name
 from edgetl.errors import InputError
 from edgetl.files import write_atomic
 from edgetl.gate.judge import Gate, judge
@@ -252,7 +252,7 @@ def _speed_facts(item: Measured) -> dict[str, Any]:
     if speed is None or not item.engine.standing.latency:
         return {"latency_ms": None, "latency_samples_ms": [], "throughput_per_s": None, "speedup": None}
     latency = speed.latency
-    own = speed.speedup.get(f"{REFERENCE}{item.engine.spec.backend}")
+    own = speed.speedup.get(reference_name(item.engine.spec))
     return {
         "latency_ms": {name: latency[name] for name in ("p50", "p90", "p99", "mean", "maximum")},
         "latency_samples_ms": latency["samples_ms"],

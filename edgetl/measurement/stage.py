@@ -113,11 +113,13 @@ def measure_speed(
 def wrong_precision(engine: Engine, precision: Mapping[str, Any]) -> str | None:
     """What to say of an engine that computes in another precision than was asked for.
 
+    Where the runtime tells nothing (a provider that compiled the whole graph), the result says "unknown".
+
     Args:
         precision: see ``backends.base.Precision.to_dict``.
     """
     used = precision["used"]
-    if used == engine.spec.precision:
+    if used in (engine.spec.precision, "unknown"):
         return None
     layers = ", ".join(f"{count} {name}" for name, count in precision["executed"].items())
     return f"asked for {engine.spec.precision}, the runtime computes mostly in {used} (layers: {layers})"

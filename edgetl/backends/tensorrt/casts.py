@@ -44,7 +44,7 @@ def prepare(model: Path, float_precision: str, out: Path) -> None:
         return
     if found != "f32":
         raise InputError(
-            f"the float part of {model.name} is {found}, and {wanted} is asked for; start from the float model"
+            f"the float part of {model.name} is {found}, {wanted} is asked for; start from the float model"
         )
     half = to_half(loaded, cast(Kind, wanted))
     out.write_bytes(half.SerializeToString(deterministic=True))
