@@ -122,9 +122,14 @@ def image_shape(shape: Sequence[Any], kind: str, engine: Path) -> tuple[int, int
 
 
 class Session(ABC):
-    """One loaded engine: ``uint8 [N, H, W, 3]`` RGB in, ``float32 [N, outputs]`` out."""
+    """One loaded engine: ``uint8 [N, H, W, 3]`` RGB in, ``float32 [N, outputs]`` out.
+
+    Attributes:
+        notes: what does not go as it was asked for, a line each; they go into the results.
+    """
 
     input_shape: tuple[int, int, int]
+    notes: Sequence[str] = ()
 
     def run(self, images: UInt8) -> Float32:
         """Run one batch, blocking.

@@ -35,10 +35,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    widths = [max(len(str(row[key])) for row in rows) + 2 for key in ("name", "backend", "here")]
     for row in rows:
-        click.echo(f"{row['name']:18} {row['backend']:12} {row['title']}")
-        if row["why"]:
-            click.echo(f"{'':18} {'':12} here: accuracy simulated, latency not measured ({row['why']})")
+        columns = zip((row["name"], row["backend"], row["here"]), widths, strict=True)
+        click.echo("".join(f"{text:{width}}" for text, width in columns) + str(row["title"]))
+    if any(row["why"] for row in rows):
+        click.echo("\nsimulated: accuracy only, no latency is measured here; why: edgetl doctor --target NAME")
 
 
 @command.command()

@@ -147,7 +147,7 @@ def _measure(
             rate = measure_throughput(engine.open(throughput=True), image)
             results[engine.name] = asdict(
                 Speed(
-                    latency=latency.to_dict(),
+                    latency=_with_notes(latency, session.notes),
                     throughput=rate.to_dict(),
                     precision=session.precision().to_dict(),
                     placement=session.placement().to_dict(),
@@ -157,6 +157,12 @@ def _measure(
             )
         advance(0.6 + 0.4 * (position + 1) / len(engines))
     return results
+
+
+def _with_notes(latency: Latency, notes: Sequence[str]) -> dict[str, Any]:
+    """The latency's facts, with what the session said of itself while it was taken."""
+    facts = latency.to_dict()
+    return {**facts, "notes": [*facts["notes"], *notes]}
 
 
 def _speedups(latency: Latency, all_of_them: Mapping[str, Latency | EdgetlError]) -> dict[str, Any]:

@@ -15,6 +15,6 @@ def speed(used: str) -> Speed:
 def test_another_precision_than_asked_is_said() -> None:
     spec = EngineSpec("openvino", "model.xml", "int8", "f32", "CPU")
     engine = Engine("x86-vnni", spec, Path(), "0", Path(), Standing("measured", True))
-    assert wrong_precision(engine, speed("int8")) is None
-    said = wrong_precision(engine, speed("bf16"))
+    assert wrong_precision(engine, speed("int8").precision) is None
+    said = wrong_precision(engine, speed("bf16").precision)
     assert said == "asked for int8, the runtime computes mostly in bf16 (layers: 3 bf16, 1 f32)"

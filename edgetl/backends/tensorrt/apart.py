@@ -37,6 +37,7 @@ def build_apart(backend: str, model: Path, settings: BuildSettings, cache: Path 
             peak_mb=tuple(peak) if peak else None,
             seconds=answer["seconds"],
             warnings=tuple(answer["warnings"]),
+            network_layers=answer["network_layers"],
             fallback=tuple(answer["fallback"]),
         )
 
@@ -83,6 +84,7 @@ def _answer(verb: str, model: Path, folder: Path, request: Mapping[str, Any]) ->
         "peak_mb": built.peak_mb,
         "seconds": built.seconds,
         "warnings": built.warnings,
+        "network_layers": built.network_layers,
         "fallback": built.fallback,
     }
 

@@ -17,6 +17,7 @@ from edgetl.backends.tensorrt.layers import LayerReport, parse_log
 from edgetl.backends.tensorrt.log import Messages
 from edgetl.backends.tensorrt.settings import BuildSettings
 from edgetl.errors import BackendError
+from edgetl.files import write_atomic
 
 _MEBIBYTE = 1 << 20
 _PEAK = re.compile(r"Peak memory usage of TRT CPU/GPU memory allocators: CPU (\d+) MiB, GPU (\d+) MiB")
@@ -32,7 +33,8 @@ class Built:
         peak_mb: most memory the builder took on the CPU and on the GPU, MiB, as it says itself.
         seconds: of the build.
         warnings: what the builder warned of.
-        fallback: layers that the deep-learning accelerator leaves to the GPU.
+        network_layers: number of layers before TensorRT fused them.
+        fallback: those of them that the deep-learning accelerator leaves to the GPU.
     """
 
     engine: bytes
@@ -40,6 +42,7 @@ class Built:
     peak_mb: tuple[int, int] | None
     seconds: float
     warnings: tuple[str, ...]
+    network_layers: int
     fallback: tuple[str, ...] = ()
 
 
@@ -68,7 +71,7 @@ def build_engine(binding: Binding, model: Path, settings: BuildSettings, cache: 
         if serialized is None:
             raise BackendError(explain(messages.errors))
         if cache is not None and timing_cache is not None:
-            cache.write_bytes(memoryview(timing_cache.serialize()))
+            write_atomic(cache, bytes(memoryview(timing_cache.serialize())))
         report, data = messages.starting_with("Layers:"), bytes(memoryview(serialized))
         return Built(
             engine=data,
@@ -76,6 +79,7 @@ def build_engine(binding: Binding, model: Path, settings: BuildSettings, cache: 
             peak_mb=_peak(messages),
             seconds=seconds,
             warnings=tuple(dict.fromkeys(" ".join(text.split()) for text in messages.warnings)),
+            network_layers=network.num_layers,
             fallback=fallback,
         )
 

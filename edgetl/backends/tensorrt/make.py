@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,15 @@ from typing import Any
 from edgetl.backends.base import Placement, Precision, Proof
 from edgetl.backends.tensorrt.apart import build_apart
 from edgetl.backends.tensorrt.binding import Binding
+from edgetl.backends.tensorrt.builder import Built
 from edgetl.backends.tensorrt.demands import Demands
 from edgetl.backends.tensorrt.key import BUILD, make_key
-from edgetl.backends.tensorrt.layers import LayerReport
 from edgetl.backends.tensorrt.settings import BuildSettings, trtexec
 from edgetl.errors import BackendError
+from edgetl.store import default_root
 
 ENGINE = "model.engine"
 LAYERS = "layers.json"
-TIMING_CACHE = "timing.cache"
 _NAMED = 3
 
 
@@ -41,9 +42,9 @@ def make_engine(
     Raises:
         BackendError: if TensorRT refuses, or builds in float what the model asks for in INT8.
     """
-    cache = folder / TIMING_CACHE if settings.timing_cache else None
-    built = build_apart(binding.backend, model, settings, cache)
     gpu = _gpu() if not binding.ahead_of_time else None
+    cache = _timing_cache(binding, gpu) if settings.timing_cache and gpu else None
+    built = build_apart(binding.backend, model, settings, cache)
     report = built.layers
     if lost := report.float_nodes(demands.nodes, demands.int8):
         raise BackendError(
@@ -71,7 +72,7 @@ def make_engine(
         "warnings": list(built.warnings),
         "fallback": list(built.fallback),
         "precision": read.to_dict(),
-        "placement": _placement(report, settings, gpu, built.fallback).to_dict(),
+        "placement": _placement(settings, gpu, built).to_dict(),
         "summary": report.summary(demands.nodes, demands.int8),
     }
     (folder / ENGINE).write_bytes(built.engine)
@@ -99,16 +100,20 @@ def _memory(peak: tuple[int, int] | None) -> dict[str, int] | None:
     return None if peak is None else {"peak_cpu_mb": peak[0], "peak_gpu_mb": peak[1]}
 
 
-def _placement(
-    report: LayerReport, settings: BuildSettings, gpu: Mapping[str, Any] | None, fallback: Sequence[str]
-) -> Placement:
+def _timing_cache(binding: Binding, gpu: Mapping[str, Any]) -> Path:
+    """Where kernel timings of this version on this GPU are kept; TensorRT refuses those of another."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{binding.backend}-{binding.version}-{gpu['name']}")
+    return default_root() / "timing" / f"{name}.cache"
+
+
+def _placement(settings: BuildSettings, gpu: Mapping[str, Any] | None, built: Built) -> Placement:
     """Where the layers go: a plan has no layer for the host, so all of them are on the GPU or the DLA."""
     names = ", ".join(settings.compute_capabilities)
     device = gpu["name"] if gpu else f"GPU of compute capability {names}"
     if settings.dla_core is None:
         return Placement(device, 1.0, None)
-    share = 1 - len(fallback) / max(1, len(report.layers))
-    return Placement(f"DLA {settings.dla_core}", max(0.0, share), None, tuple(fallback))
+    share = 1 - len(built.fallback) / built.network_layers
+    return Placement(f"DLA {settings.dla_core}", share, None, built.fallback)
 
 
 def _gpu() -> dict[str, Any] | None:

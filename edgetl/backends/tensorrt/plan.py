@@ -43,6 +43,7 @@ def write_plan(backend: str, model: Path, target: Target, out: Path) -> str:
         "demands": demands.to_dict(),
         "asked": [target.precision, target.float_precision],
         "trtexec": trtexec(settings, backend, "model.onnx", "model.engine"),
+        "timing_cache": "timing/ in edgetl's cache folder on the device" if settings.timing_cache else None,
         "needs_mb": {"value": memory_needed(demands, settings), "kind": "estimated"},
         "checks": [
             f"Q/DQ dialect of TensorRT: {counted} are asked for in INT8",

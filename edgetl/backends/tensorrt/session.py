@@ -44,7 +44,6 @@ class TensorRtSession(Session):
     ``contexts`` (default 2) is how many inferences are in flight in throughput mode.
 
     Attributes:
-        notes: what does not go as it was asked for, a line each.
         device_memory_bytes: activation memory that each inference in flight takes on the GPU.
     """
 

@@ -34,7 +34,8 @@ class BuildSettings:
         max_tactics: most kernels tried for a layer.
         dla_core: run on this deep-learning accelerator; None runs on the GPU.
         gpu_fallback: what the accelerator can't run goes to the GPU, and is listed.
-        timing_cache: keep kernel timings beside the engine and use them in the next build.
+        timing_cache: keep kernel timings in edgetl's cache folder and use them in the next build; an engine
+            for RTX times no kernels.
     """
 
     batch: int = 1
@@ -44,7 +45,7 @@ class BuildSettings:
     max_tactics: int | None = None
     dla_core: int | None = None
     gpu_fallback: bool = False
-    timing_cache: bool = False
+    timing_cache: bool = True
 
     @classmethod
     def of(cls, target: Target) -> BuildSettings:
@@ -103,6 +104,6 @@ def trtexec(settings: BuildSettings, backend: str, model: str, engine: str) -> s
     if settings.dla_core is not None:
         words.append(f"--useDLACore={settings.dla_core}")
         words += ["--allowGPUFallback"] if settings.gpu_fallback else []
-    if settings.timing_cache:
+    if settings.timing_cache and not rtx:
         words.append("--timingCacheFile=timing.cache")
     return shlex.join(words)

@@ -98,3 +98,20 @@ def test_the_simulator_computes_as_the_graph_is_written(
     simulated, float_ones = session.run(batch), exact.run(batch)
     assert np.corrcoef(simulated.ravel(), float_ones.ravel())[0, 1] > 0.99
     assert not np.allclose(simulated, float_ones, atol=1e-3)  # it does round
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # RTX takes the calls and keeps no timings
+def test_timing_cache_is_kept_and_taken_again(
+    rtx: Backend, qdq: Path, tmp_path: Path, rtx_target: Callable[..., Target]
+) -> None:
+    from edgetl.backends.tensorrt.binding import load_binding
+    from edgetl.backends.tensorrt.builder import build_engine
+    from edgetl.backends.tensorrt.settings import BuildSettings
+
+    cache, settings = tmp_path / "timing" / "kept.cache", BuildSettings.of(rtx_target())
+    binding = load_binding("tensorrt-rtx")
+    first = build_engine(binding, qdq, settings, cache)
+    assert cache.stat().st_size > 0 and [path.name for path in cache.parent.iterdir()] == ["kept.cache"]
+    assert build_engine(binding, qdq, settings, cache).engine == first.engine
+    cache.write_bytes(b"from another device")
+    assert build_engine(binding, qdq, settings, cache).engine == first.engine

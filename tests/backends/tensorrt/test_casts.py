@@ -263,5 +263,5 @@ def test_a_model_that_is_half_already(tiny: Any, tmp_path: Path) -> None:
     prepare(tmp_path / "f16.onnx", "f16", tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "f16.onnx").read_bytes()
     for other in ("f32", "bf16"):
-        with pytest.raises(InputError, match="is f16, .* is asked for"):
+        with pytest.raises(InputError, match=r"is f16, .* is asked for"):
             prepare(tmp_path / "f16.onnx", other, tmp_path / "no.onnx")
