@@ -86,9 +86,10 @@ def memory_needed(demands: Demands, settings: BuildSettings) -> int:
 def summary_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What of a plan goes into the results."""
     demands = Demands.from_dict(plan["demands"])
+    needs = f"building is estimated to take {plan['needs_mb']['value']:,} MB of the device's memory"
     return {
         "build_command": plan["trtexec"],
-        "checks": list(plan["checks"]),
+        "checks": [*plan["checks"], needs],
         "asked_int8": len(demands.int8),
         "of_products": len(demands.nodes),
     }
