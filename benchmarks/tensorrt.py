@@ -122,8 +122,23 @@ def _float_graph(settings: Settings, name: str, folder: Path) -> tuple[Path, Con
     config = timm.data.resolve_model_data_config(network)
     side = config["input_size"][1]
     contract = Contract(side, side, "shorter", side, "bicubic", tuple(config["mean"]), tuple(config["std"]))
+    _settle(network, side)
     export_backbone(network, contract, folder / "float.onnx")
     return folder / "float.onnx", contract
+
+
+def _settle(network: Any, side: int) -> None:
+    """Give the batch norms the statistics of noise: with random weights activations grow beyond float16."""
+    import torch
+
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the plain mean of what passes
+        norm.reset_running_stats()
+    network.train()
+    with torch.inference_mode():
+        network(torch.randn(4, 3, side, side))
+    network.eval()
 
 
 def _accuracy(settings: Settings) -> Iterator[Goal]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from edgetl.backends import get_backend
 from edgetl.backends.base import Precision, Session, UInt8
 from edgetl.bundle.write import Content
 from edgetl.context import Context
@@ -30,9 +32,12 @@ def content_of(
     """A bundle's content; the engine is loaded to record its golden output and its precision.
 
     For an engine that can't be loaded here its simulator gives the golden output, and its builder the
-    precision.
+    precision. The bundle names the simulator if that can give the output again from the portable model.
     """
     answering = engine.answering()
+    replayed = answering is not engine and get_backend(engine.spec.backend).replays(engine.spec)
+    if replayed:  # the portable model answers itself, as whoever verifies the bundle has no other
+        answering = replace(answering, spec=replace(answering.spec, file=engine.portable.name))
     session = answering.open()
     outputs = np.concatenate([session.run(image[None]) for image in golden])
     return Content(
@@ -43,7 +48,7 @@ def content_of(
         contract=contract,
         labels=labels,
         precision=_precision(engine, session),
-        simulator=None if answering is engine else answering.spec,
+        simulator=answering.spec if replayed else None,
         device=context.machine,
         versions={name: version for name, version in context.environment["versions"].items() if version},
         provenance=provenance,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _PORTABLE = "model.onnx"
+_SIMULATION = "simulation.onnx"
 _VNNI = {"avx_vnni", "avx512_vnni"}
 _ABOUT = {".json", ".cache"}
 REFERENCE = "fp32-"
@@ -67,7 +68,8 @@ class Engine:
     planned: bool = False
 
     def answering(self) -> Engine:
-        """What gives this engine's answers on this machine: itself, or the simulator on its portable model.
+        """What gives this engine's answers on this machine: itself, or the simulator on its portable model,
+        in the form that it runs fast where that is beside the model.
 
         Raises:
             BackendError: if it can't be loaded here and its backend has no simulator.
@@ -77,12 +79,12 @@ class Engine:
         simulator = get_backend(self.spec.backend).simulator(self.spec)
         if simulator is None:
             raise BackendError(f"{self.name} can't be loaded here: {self.standing.reason}")
-        spec = replace(simulator, file=self.portable.name)
+        simulation = self.portable.with_name(_SIMULATION)
+        model = simulation if simulation.exists() else self.portable
+        spec = replace(simulator, file=model.name)
         here = replace(self.standing, loads=True)
-        digest = sha256_file(self.portable)
-        return replace(
-            self, spec=spec, folder=self.portable.parent, digest=digest, standing=here, planned=False
-        )
+        digest = sha256_file(model)
+        return replace(self, spec=spec, folder=model.parent, digest=digest, standing=here, planned=False)
 
     def proof(self) -> Proof | None:
         """What is known of the engine without loading it."""
@@ -139,7 +141,8 @@ def _builders(target: Target, planned: bool) -> tuple[str, ...]:
 
 
 def _in_dialect(context: Context, backend: Backend, model: Path, target: Target) -> Path:
-    """The model as the backend wants it; itself where any ONNX will do."""
+    """The model as the backend wants it, with the simulator's form of it beside it; itself where any ONNX
+    will do."""
     if backend.dialect is None:
         return model
     parts = {
@@ -151,6 +154,7 @@ def _in_dialect(context: Context, backend: Backend, model: Path, target: Target)
 
     def make(folder: Path) -> Mapping[str, Any]:
         backend.prepare(model, target, folder / _PORTABLE)
+        backend.simulation(folder / _PORTABLE, folder / _SIMULATION)
         return {}
 
     return context.store.get("portable", parts, make).file(_PORTABLE)

@@ -207,6 +207,14 @@ class Backend(ABC):
         """Write ``model`` in this backend's dialect: what is built, and bundled as the portable model."""
         shutil.copyfile(model, out)
 
+    def simulation(self, model: Path, out: Path) -> None:
+        """Write what the simulator runs for a portable model: the same computation in a form it runs fast."""
+        shutil.copyfile(model, out)
+
+    def replays(self, spec: EngineSpec) -> bool:
+        """Whether the simulator runs the portable model as it is too, as verifying a bundle takes."""
+        return True
+
     def build_parts(self, target: Target) -> Mapping[str, Any]:
         """What an engine depends on besides its model, batch, device and the backend's version."""
         return {}

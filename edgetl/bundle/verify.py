@@ -87,7 +87,10 @@ def _session(folder: Path, manifest: Manifest) -> tuple[Session, str | None]:
         spec = manifest.simulator
         if spec is None:
             raise
-        return get_backend(spec.backend).load(folder / spec.file, spec), str(error)
+        try:
+            return get_backend(spec.backend).load(folder / spec.file, spec), str(error)
+        except (BackendError, MissingDependencyError) as second:
+            raise BackendError(f"all digests match, but nothing can replay it: {error}; {second}") from error
 
 
 def read_golden(folder: Path, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:

@@ -92,6 +92,15 @@ class TensorRtBackend(Backend):
         precision = target.precision if target.precision != "int8" else target.float_precision
         prepare(model, precision, out)
 
+    def simulation(self, model: Path, out: Path) -> None:
+        from edgetl.backends.tensorrt.widen import write_widened
+
+        write_widened(model, out)
+
+    def replays(self, spec: EngineSpec) -> bool:
+        """Not in bfloat16, for which onnxruntime has no convolution on the CPU."""
+        return "bf16" != (spec.float_precision if spec.precision == "int8" else spec.precision)
+
     def build_parts(self, target: Target) -> Mapping[str, Any]:
         gpu = _gpus()[:1] if target.made == "on-device" else []
         return {"settings": BuildSettings.of(target).to_dict(), "gpu": list(gpu)}

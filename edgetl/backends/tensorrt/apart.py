@@ -25,10 +25,16 @@ _ENGINE = "engine"
 _ANSWER = "answer.json"
 
 
-def build_apart(backend: str, model: Path, settings: BuildSettings, cache: Path | None = None) -> Built:
-    """See :func:`edgetl.backends.tensorrt.builder.build_engine`."""
+def build_apart(
+    backend: str, model: Path, settings: BuildSettings, work: Path, cache: Path | None = None
+) -> Built:
+    """See :func:`edgetl.backends.tensorrt.builder.build_engine`.
+
+    Args:
+        work: an existing folder that the child's files go through; it is left as it was.
+    """
     request = {"backend": backend, "settings": settings.to_dict(), "cache": str(cache) if cache else None}
-    with tempfile.TemporaryDirectory(prefix="edgetl-build-") as name:
+    with tempfile.TemporaryDirectory(dir=work) as name:
         answer = _ask("build", model, request, Path(name))
         peak = answer["peak_mb"]
         return Built(
@@ -42,9 +48,9 @@ def build_apart(backend: str, model: Path, settings: BuildSettings, cache: Path 
         )
 
 
-def refused_nodes(backend: str, model: Path) -> list[str]:
+def refused_nodes(backend: str, model: Path, work: Path) -> list[str]:
     """See :func:`edgetl.backends.tensorrt.builder.supported`."""
-    with tempfile.TemporaryDirectory(prefix="edgetl-parse-") as name:
+    with tempfile.TemporaryDirectory(dir=work) as name:
         refused: list[str] = _ask("parse", model, {"backend": backend}, Path(name))["refused"]
         return refused
 

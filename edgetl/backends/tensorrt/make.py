@@ -44,7 +44,7 @@ def make_engine(
     """
     gpu = _gpu() if not binding.ahead_of_time else None
     cache = _timing_cache(binding, gpu) if settings.timing_cache and gpu else None
-    built = build_apart(binding.backend, model, settings, cache)
+    built = build_apart(binding.backend, model, settings, folder, cache)
     report = built.layers
     if lost := report.float_nodes(demands.nodes, demands.int8):
         raise BackendError(

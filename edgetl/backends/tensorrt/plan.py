@@ -47,7 +47,7 @@ def write_plan(backend: str, model: Path, target: Target, out: Path) -> str:
         "needs_mb": {"value": memory_needed(demands, settings), "kind": "estimated"},
         "checks": [
             f"Q/DQ dialect of TensorRT: {counted} are asked for in INT8",
-            _parser_check(model),
+            _parser_check(model, out.parent),
         ],
     }
     out.write_text(json.dumps(plan, indent=1, sort_keys=True) + "\n")
@@ -95,7 +95,7 @@ def summary_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parser_check(model: Path) -> str:
+def _parser_check(model: Path, work: Path) -> str:
     """RTX's parser stands for the board's: both are built from the same public sources."""
     try:
         binding = load_binding("tensorrt-rtx")
@@ -103,7 +103,7 @@ def _parser_check(model: Path) -> str:
         return (
             "not checked by a parser: TensorRT for RTX is not installed (pip install 'edgetl[tensorrt-rtx]')"
         )
-    if refused := refused_nodes(binding.backend, model):
+    if refused := refused_nodes(binding.backend, model, work):
         raise BackendError(f"TensorRT's parser refuses {model.name}: {explain(refused)}")
     return f"every node is taken by the ONNX parser of TensorRT for RTX {binding.version}"
 

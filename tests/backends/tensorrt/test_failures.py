@@ -246,5 +246,5 @@ def test_a_crash_is_an_error(
     from edgetl.backends.tensorrt import apart
 
     monkeypatch.setattr(apart, "__package__", "no_such_package")
-    said = refused(lambda: apart.build_apart("tensorrt-rtx", qdq, ADA))
+    said = refused(lambda: apart.build_apart("tensorrt-rtx", qdq, ADA, tmp_path))
     assert "died building qdq.onnx" in said
