@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgetl.api import bench, build, export, inspect, predict, quantize, report, run, train
+    from edgetl.api import bench, build, export, inspect, predict, quantize, rebuild, report, run, train
     from edgetl.bundle.runtime import Model, Prediction, load
     from edgetl.bundle.verify import verify
     from edgetl.contract import Contract
@@ -27,6 +27,7 @@ _HOMES = {
     "bench": "edgetl.api",
     "predict": "edgetl.api",
     "inspect": "edgetl.api",
+    "rebuild": "edgetl.api",
     "report": "edgetl.api",
     "load": "edgetl.bundle.runtime",
     "Model": "edgetl.bundle.runtime",
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "predict",
     "quantize",
+    "rebuild",
     "report",
     "run",
     "train",

@@ -191,7 +191,7 @@ def rebuild(
     Returns:
         The engine's entry as in a results document, and ``golden_difference``.
     """
-    from edgetl.rebuild import rebuild_bundle
+    from edgetl.rebuilding import rebuild_bundle
 
     return rebuild_bundle(context or Context(), Path(bundle), Path(out or bundle))
 

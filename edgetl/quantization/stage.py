@@ -19,7 +19,12 @@ from edgetl.store import Entry
 from edgetl.versions import versions
 
 MODEL = "model.onnx"
-_QUANTIZERS = {"openvino": ("nncf", "onnx", "onnxruntime"), "onnxruntime": ("onnxruntime", "onnx")}
+_QUANTIZERS = {
+    "openvino": ("nncf", "onnx", "onnxruntime"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "tensorrt": ("onnxruntime", "onnx"),
+}
+"""Packages that quantize, by backend or by the dialect that several backends share."""
 
 
 def quantize_graph(
@@ -44,22 +49,23 @@ def quantize_graph(
         InputError: if a pattern of the recipe matches nothing.
     """
     chosen = choose(samples, recipe, seed)
+    backend = get_backend(target.backend)
+    quantizer = backend.dialect or target.backend
     parts = {
         "model": sha256_file(graph),
         "images": [sample.digest for sample in chosen],
         "contract": contract.fingerprint,
         "recipe": recipe.model_dump(mode="json", exclude={"name", "title"}),
-        "quantizer": target.backend,
+        "quantizer": quantizer,
         "weight_bits": target.weight_bits,
         "keep_float": list(keep_float),
-        "versions": versions(*_QUANTIZERS.get(target.backend, (target.backend,))),
+        "versions": versions(*_QUANTIZERS.get(quantizer, (quantizer,))),
         "machine": context.machine,
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
         names = [node.name for node in read(graph).graph.node] if recipe.keep_float else []
         kept = list(dict.fromkeys([*keep_float, *matching_nodes(names, recipe.keep_float)]))
-        backend = get_backend(target.backend)
         backend.quantize(graph, calibration_set(chosen, contract), recipe, target, kept, folder / MODEL)
         return {"images": len(chosen), "kept_float": kept}
 
