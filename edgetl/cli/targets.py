@@ -40,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         columns = zip((row["name"], row["backend"], row["here"]), widths, strict=True)
         click.echo("".join(f"{text:{width}}" for text, width in columns) + str(row["title"]))
     if any(row["why"] for row in rows):
-        click.echo("\nsimulated: accuracy only, no latency is measured here; why: edgetl doctor --target NAME")
+        click.echo("\nsimulated: accuracy only, no latency here; why: edgetl doctor --target NAME")
 
 
 @command.command()

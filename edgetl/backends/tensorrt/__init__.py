@@ -99,7 +99,7 @@ class TensorRtBackend(Backend):
 
     def replays(self, spec: EngineSpec) -> bool:
         """Not in bfloat16, for which onnxruntime has no convolution on the CPU."""
-        return "bf16" != (spec.float_precision if spec.precision == "int8" else spec.precision)
+        return (spec.float_precision if spec.precision == "int8" else spec.precision) != "bf16"
 
     def build_parts(self, target: Target) -> Mapping[str, Any]:
         gpu = _gpus()[:1] if target.made == "on-device" else []

@@ -82,10 +82,14 @@ class LayerReport:
         return Precision(asked, majority(counts), rest, dict(counts.most_common()))
 
     def float_nodes(self, nodes: Iterable[str], int8: Iterable[str]) -> tuple[str, ...]:
-        """Nodes asked for in INT8 that compute in another type; those not found are the findings' affair."""
+        """Nodes asked for in INT8 that compute in another type; for those not found see ``untold_nodes``."""
         wanted = set(int8)
         found = self.precisions(node for node in nodes if node in wanted)
         return tuple(node for node, dtype in found.items() if dtype not in ("int8", "unknown"))
+
+    def untold_nodes(self, nodes: Iterable[str]) -> tuple[str, ...]:
+        """Those of the nodes that no layer says to compute."""
+        return tuple(node for node, dtype in self.precisions(nodes).items() if dtype == "unknown")
 
     def reformats(self) -> tuple[Layer, ...]:
         """Layers that move or convert data and compute nothing."""
@@ -102,8 +106,7 @@ class LayerReport:
     def findings(self, nodes: Iterable[str], int8: Iterable[str] = ()) -> list[str]:
         """What is worth knowing, one sentence each; only what the layers show."""
         nodes = list(nodes)
-        found = self.precisions(nodes)
-        lost = [node for node, dtype in found.items() if dtype == "unknown"]
+        lost = self.untold_nodes(nodes)
         widened = self.float_nodes(nodes, int8)
         tf32 = sum("tf32" in layer.tactic for layer in self.arithmetic(nodes))
         sentences = [self._padding()]

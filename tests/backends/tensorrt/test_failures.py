@@ -15,6 +15,7 @@ from edgetl.backends.base import Backend, EngineSpec
 from edgetl.backends.tensorrt import builder
 from edgetl.backends.tensorrt.binding import load_binding
 from edgetl.backends.tensorrt.failures import explain
+from edgetl.backends.tensorrt.layers import LayerReport
 from edgetl.backends.tensorrt.settings import BuildSettings
 from edgetl.errors import BackendError, InputError
 from edgetl.profiles import Target
@@ -192,6 +193,8 @@ def test_int8_that_was_not_built_in_int8(
     monkeypatch.setattr(make, "build_apart", lambda *args: replace(real(*args), layers=float_layers))
     said = refused(lambda: rtx.build(qdq, rtx_target(), tmp_path))
     assert "built in float" in said and "keep_float" in said
+    monkeypatch.setattr(make, "build_apart", lambda *args: replace(real(*args), layers=LayerReport(())))
+    assert "does not tell the precision of 4 of 4" in refused(lambda: rtx.build(qdq, rtx_target(), tmp_path))
     assert not (tmp_path / "model.engine").exists()
 
 
