@@ -54,8 +54,8 @@ def make_engine(
     # without a GPU the report is all there is; on one the loaded engine can be asked and measured
     if binding.ahead_of_time and (untold := report.untold_nodes(demands.int8)):
         raise BackendError(
-            f"the builder's report does not tell the precision of {len(untold)} of {len(demands.int8)} layers "
-            f"asked for in INT8: {_few(untold)}; this version can't be proved right, use another"
+            f"the builder's report does not tell the precision of {len(untold)} of {len(demands.int8)} "
+            f"layers asked for in INT8: {_few(untold)}; this version can't be proved right, use another"
         )
     capabilities = settings.compute_capabilities if gpu is None else (gpu["compute_capability"],)
     key = make_key(
