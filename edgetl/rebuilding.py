@@ -13,7 +13,7 @@ from edgetl.backends import get_backend
 from edgetl.backends.base import EngineSpec
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.verify import OTHER_DEVICE_TOLERANCE, read_golden
+from edgetl.bundle.verify import read_golden
 from edgetl.bundle.write import PORTABLE, TRAINED_ON, Content, write_bundle
 from edgetl.context import Context
 from edgetl.data import Dataset
@@ -21,6 +21,10 @@ from edgetl.engines import Engine, Standing
 from edgetl.errors import BackendError, BundleError, EdgetlError
 from edgetl.measurement.stage import Speed, measure_speed
 from edgetl.results import Budgets, Measured, Scene, engine_section
+
+TOLERANCE = 0.5
+"""Largest golden difference from the simulated logits, relative to their spread: rounding to INT8 makes a whole
+step of a sum's last bit, and the order of sums alone moves EfficientNet-Lite0 by 0.1; a wrong model by over 1."""
 
 
 def rebuild_bundle(context: Context, bundle: Path, out: Path) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def _require_same(bundle: Path, outputs: np.ndarray, expected: np.ndarray) -> di
     if outputs.shape != expected.shape:
         raise BundleError(f"{bundle}: the new engine has {outputs.shape[1]} outputs, not {expected.shape[1]}")
     largest = float(np.abs(outputs - expected).max())
-    allowed = OTHER_DEVICE_TOLERANCE * float(expected.std())
+    allowed = TOLERANCE * float(expected.std())
     if not largest <= allowed:  # NaN is not either
         raise BundleError(
             f"{bundle}: the engine built here differs from the golden output by {largest:.3g} "

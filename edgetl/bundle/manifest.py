@@ -31,7 +31,7 @@ class Manifest:
         device: what the engine was built and measured on (see ``device.environment.fingerprint``).
         versions: of the packages that made it.
         provenance: digests and options of everything it was made from.
-        simulator: what gave the golden output in the engine's stead; None if the engine gave it.
+        simulator: what gave the golden output in the engine's stead; see ``bundle.write.Content``.
         files: SHA-256 and size by POSIX path, of every file but the manifest.
         created: UTC, ISO 8601.
     """

@@ -37,7 +37,7 @@ class Content:
         golden_input: uint8 ``[n, H, W, 3]``.
         golden_output: float32 ``[n, classes]``, the engine's own.
         simulator: what gave the golden output, running the portable model, where the engine could not be
-            loaded; None if the engine gave it itself.
+            loaded; None if the engine gave it itself, or if no runtime here can give it again (bfloat16).
         trained_on: SHA-256 of the training images, so that no bench mistakes them for unseen ones.
     """
 
