@@ -23,8 +23,8 @@ from edgetl.measurement.stage import Speed, measure_speed
 from edgetl.results import Budgets, Measured, Scene, engine_section
 
 TOLERANCE = 0.5
-"""Largest golden difference from the simulated logits, relative to their spread: rounding to INT8 makes a whole
-step of a sum's last bit, and the order of sums alone moves EfficientNet-Lite0 by 0.1; a wrong model by over 1."""
+"""Largest golden difference from the simulated logits, relative to their spread. INT8 rounding makes a whole
+step of a sum's last bit: the order of sums alone moves EfficientNet-Lite0 by 0.1, a wrong model by over 1."""
 
 
 def rebuild_bundle(context: Context, bundle: Path, out: Path) -> dict[str, Any]:
