@@ -17,16 +17,18 @@ from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample, list_images, load_dataset
 from edgetl.deploy import feature_range
-from edgetl.engines import answering_spec, build_engine
-from edgetl.errors import InputError
+from edgetl.engines import answering_spec, build_engine, standing
+from edgetl.errors import BackendError, InputError
 from edgetl.exporting.foreign import Graph, open_graph
 from edgetl.exporting.graph import read, save, with_metadata
 from edgetl.exporting.head import NODE, has_float_head, remove_head
 from edgetl.exporting.stage import assemble
 from edgetl.files import sha256_file, write_atomic
+from edgetl.measurement.stage import wrong_precision
 from edgetl.pipeline import require_writable
 from edgetl.profiles import Recipe, Target
 from edgetl.quantization.stage import MODEL, quantize_graph
+from edgetl.results import relabelled
 from edgetl.transfer.train import FittedHead, fit_on_engine
 
 
@@ -67,7 +69,8 @@ def quantize_file(
     source = _calibration_source(images, seed)
     fits = source.dataset is not None and source.dataset.classes == graph.labels
     if refit_head and fits and has_float_head(read(graph.path)):
-        path, refit, count = _quantize_and_refit(context, graph, source, target, recipe, seed)
+        path, found, count = _quantize_and_refit(context, graph, source, target, recipe, seed)
+        refit = relabelled(found, standing(target, context.environment).kind)
         trained_on = {*graph.trained_on, *(sample.digest for sample in source.samples)}
     else:
         keep = _kept(graph, target)
@@ -185,6 +188,10 @@ def build_bundle(
             measurements={},
             trained_on=graph.trained_on,
         )
+        if fault := None if engine.planned else wrong_precision(engine, content.precision):
+            raise BackendError(
+                f"{fault}; quantize the float model for this target: edgetl quantize -t {target.name}"
+            )
         write_bundle(content, out)
     proof = engine.proof()
     return {

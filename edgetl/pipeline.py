@@ -31,6 +31,7 @@ from edgetl.results import (
     engine_section,
     failed_section,
     float_section,
+    relabelled,
     write_results,
 )
 from edgetl.transfer.backbones import DEFAULT, resolve
@@ -180,7 +181,7 @@ def _bundled(
         item,
         bundle.as_posix() if item.error is None else None,
         recipe=recipe.name if recipe else None,
-        refit=refit.to_dict() if refit else None,
+        refit=relabelled(refit.to_dict(), deployment.engine.standing.kind) if refit else None,
     )
     if item.error is None:
         with context.observer.stage(f"bundle {deployment.target.name}"):

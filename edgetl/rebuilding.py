@@ -71,7 +71,7 @@ def rebuild_bundle(context: Context, bundle: Path, out: Path) -> dict[str, Any]:
 def _build(context: Context, bundle: Path, manifest: Manifest) -> Engine:
     backend = get_backend(manifest.engine.backend)
     if not (availability := backend.available()).ok:
-        raise BackendError(f"{manifest.target}: {availability.reason}")
+        raise BackendError(f"{manifest.target}: run this on the device; here {availability.reason}")
     former = bundle / manifest.engine.file
     parts = {
         "portable": manifest.files[PORTABLE]["sha256"],

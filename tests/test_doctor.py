@@ -123,13 +123,13 @@ def test_the_features_are_the_modules_own(tmp_path: Path, version: str, yes: str
 
 
 @pytest.mark.parametrize(
-    ("version", "has_dla"), [("10.3.0", True), ("10.16.1.11", False), ("11.4.0.106", True)]
+    ("version", "has_dla"), [("10.3.0", True), ("10.16.1.11", False), ("11.4.0.106", False)]
 )
 def test_a_release_without_the_accelerator(tmp_path: Path, version: str, has_dla: bool) -> None:
     environment = module_environment(version, driver(tmp_path / "driver"))
     root = board(tmp_path / "root", L4T["7.2"], model="AGX Orin")
     _, lines = examined("jetson-agx-orin-dla", environment, root=root)
-    assert bool(starting(lines, "missing: TensorRT up to 10.7 or from 11.0 on:")) is not has_dla
+    assert bool(starting(lines, "missing: TensorRT up to 10.7 or from 11.4.1 on:")) is not has_dla
 
 
 def test_another_tensorrt_than_the_jetpacks_is_noted(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def _session(folder: Path, manifest: Manifest) -> tuple[Session, str | None]:
     except (BackendError, MissingDependencyError) as error:
         spec = manifest.simulator
         if spec is None:
-            raise
+            raise BackendError(
+                f"all digests match, but the golden input can't be replayed: {error}"
+            ) from error
         try:
             return get_backend(spec.backend).load(folder / spec.file, spec), str(error)
         except (BackendError, MissingDependencyError) as second:

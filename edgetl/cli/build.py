@@ -43,7 +43,7 @@ def command(
     Given a BUNDLE instead, build its engine on this device from the portable model in it, and measure it.
     """
     if source.is_dir():
-        _rebuild(source, targets, out, as_json)
+        _rebuild(source, targets, precision, out, as_json)
         return 0
     if not targets or out is None:
         raise InputError("say for which device and where to: edgetl build FILE.onnx --target T -o BUNDLE")
@@ -102,11 +102,16 @@ def _print(facts: dict[str, Any]) -> None:
             click.echo(f"measure it on the target with: edgetl bench {bundle}")
 
 
-def _rebuild(bundle: Path, targets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def _rebuild(
+    bundle: Path, targets: tuple[str, ...], precision: str | None, out: Path | None, as_json: bool
+) -> None:
     from edgetl import api
+    from edgetl.bundle.manifest import NAME
 
-    if targets:
-        raise InputError(f"{bundle} is a bundle and has its target; leave --target out")
+    if not (bundle / NAME).exists():
+        raise InputError(f"{bundle} is a folder, but no bundle; give an ONNX file or a bundle")
+    if targets or precision:
+        raise InputError(f"{bundle} is a bundle and has its target; leave --target and --precision out")
     facts = api.rebuild(bundle, out, context=make_context())
     if as_json:
         print_json(facts)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 _OLDEST = (10, 3)
-_LAST_WITH_DLA, _AGAIN_WITH_DLA = (10, 7), (11, 0)
+_LAST_WITH_DLA, _AGAIN_WITH_DLA = (10, 7), (11, 4, 1)
 _PYTHON_ON_JETSON = (
     "JetPack installs it for the system's Python (apt package python3-libnvinfer), and a virtual environment "
     "sees that only if it was made with --system-site-packages"
@@ -99,13 +99,17 @@ def _version(version: str, jetson: Facts | None) -> Iterator[Finding]:
 
 def _accelerator(target: Target, version: str) -> Iterator[Finding]:
     """Releases between these have no deep-learning accelerator, whatever the board has."""
-    if "dla_core" in target.build and _LAST_WITH_DLA < _release(version) < _AGAIN_WITH_DLA:
+    if (
+        "dla_core" in target.build
+        and _release(version) > _LAST_WITH_DLA
+        and _release(version, 3) < _AGAIN_WITH_DLA
+    ):
         last, again = (".".join(map(str, bound)) for bound in (_LAST_WITH_DLA, _AGAIN_WITH_DLA))
         yield Finding("missing", f"TensorRT up to {last} or from {again} on: {version} can't use the DLA")
 
 
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+def _release(version: str, parts: int = 2) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:parts] if part.isdigit())
 
 
 def _gpu(target: Target, gpu: Facts | None) -> Iterator[Finding]:

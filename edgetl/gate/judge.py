@@ -38,6 +38,8 @@ def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gat
         reasons.append(f"accuracy drop was not measured, so {budget:g} points can't be promised")
         return "undecided"
     result: Gate = verdict(drop, budget)
+    if drop.kind != "measured":
+        reasons.append(f"the accuracy drop is {drop.kind}, not measured on the target")
     interval = f"[{drop.low:.2f}, {drop.high:.2f}] " if drop.low is not None and drop.high is not None else ""
     if result == "failed":
         reasons.append(f"accuracy drop {drop.value:.2f} {interval}points exceeds {budget:g}")

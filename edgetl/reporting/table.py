@@ -41,7 +41,7 @@ def summary_table(results: Mapping[str, Any]) -> Table:
         caption_justify="left",
         caption_style="",
     )
-    table.add_column("target", overflow="fold", min_width=8, max_width=18)
+    table.add_column("target", overflow="fold", min_width=8, max_width=20)
     table.add_column("precision", overflow="fold", min_width=5, max_width=16)
     for name in ("accuracy %", "drop pt", "p50/p90/p99 ms", "img/s", "MB"):
         table.add_column(name, justify="right", no_wrap=True, overflow="fold")

@@ -24,7 +24,7 @@ from edgetl.profiles import Target, target
 
 CUDA, TENSORRT, _ = NVIDIA
 AZURE = "AzureExecutionProvider"
-GPU_TARGETS = ("gpu-onnxruntime-cuda", "gpu-onnxruntime-tensorrt")
+GPU_TARGETS = ("onnxruntime-cuda", "onnxruntime-tensorrt")
 NO_CPU = "session.disable_cpu_ep_fallback"
 
 
@@ -184,7 +184,7 @@ def test_placement_and_precision_of_a_gpu(provider: Provider, kit: Any) -> None:
 
 
 def test_obstacles(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = target("gpu-onnxruntime-cuda")
+    cuda = target("onnxruntime-cuda")
     assert backend.obstacle(target("x86-onnxruntime")) is None
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
     assert f"onnxruntime has no {CUDA} here" in (backend.obstacle(cuda) or "")
@@ -214,7 +214,7 @@ def test_gpu_targets_are_made_here_and_answered_for_by_the_cpu(
 
 
 def compiled_for(device: str, **build: str | int | float | bool) -> Target:
-    return target("gpu-onnxruntime-cuda").model_copy(update={"device": device, "build": build})
+    return target("onnxruntime-cuda").model_copy(update={"device": device, "build": build})
 
 
 def test_a_context_model(provider: Provider, backend: Backend, tiny: Any, tmp_path: Path) -> None:

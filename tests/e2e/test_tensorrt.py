@@ -38,6 +38,7 @@ def test_what_is_measured_simulated_and_neither(run: Run, engines: dict[str, dic
         assert engine["error"] is None
         for name in ("accuracy", "drop_points", "agreement"):
             assert engine[name]["kind"] == "simulated" and engine[name]["n"] == 24
+        assert {found["kind"] for found in engine["refit"].values()} == {"simulated"}
         assert engine["latency_ms"] is None and engine["throughput_per_s"] is None
         assert "GPU" in engine["standing"]
     [reference] = run.results["fp32"]["engines"]
@@ -111,6 +112,30 @@ def test_step_by_step(run: Run, command: Command, tmp_path: Path) -> None:
         assert (tmp_path / "both" / target / "engine/model.engine").is_file()
     refused = command("build", portable, "-t", RTX, "--precision", "f16", "-o", tmp_path / "f", check=False)
     assert refused.returncode == 2 and "quantized" in refused.stderr
+
+
+def test_a_model_quantized_for_another_target_is_refused(run: Run, command: Command, tmp_path: Path) -> None:
+    """onnxruntime's own INT8 kernels take no symmetric Q/DQ with float biases: it would run in float."""
+    portable = run.bundle(RTX) / "portable/model.onnx"
+    done = command("build", portable, "-t", "x86-onnxruntime", "-o", tmp_path / "b", check=False)
+    assert done.returncode == 1 and "computes mostly in" in done.stderr and "edgetl quantize" in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_gates_say_what_they_judged_on(run: Run, shapes: Path, command: Command, tmp_path: Path) -> None:
+    budgets = ("--max-drop", 90, "--max-latency", 5)
+    done = command("run", shapes, "-t", RTX, "--recipe", "quick", *budgets, "-o", tmp_path, check=False)
+    [engine] = json.loads((tmp_path / "results.json").read_text())["engines"]
+    assert done.returncode == 1 and engine["gate"] == "undecided"
+    assert any("simulated, not measured" in reason for reason in engine["gate_reasons"])
+    assert any("latency was not measured" in reason for reason in engine["gate_reasons"])
+
+
+@pytest.mark.parametrize("extra", [("-t", RTX), ("--precision", "f16")])
+def test_a_bundle_has_its_target(run: Run, command: Command, extra: tuple[str, str], shapes: Path) -> None:
+    assert command("build", run.bundle(JETSON), *extra, check=False).returncode == 2
+    refused = command("build", shapes, *extra, check=False)
+    assert refused.returncode == 2 and "no bundle" in refused.stderr
 
 
 def test_an_altered_plan_is_refused(run: Run, command: Command, tmp_path: Path) -> None:

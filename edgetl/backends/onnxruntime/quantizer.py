@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -103,26 +104,38 @@ def static_qdq(
         operators: quantize these only; None for all that onnxruntime can.
         options: more of onnxruntime's ``extra_options``.
     """
-    quantize_static(
-        model,
-        out,
-        _Reader(calibration),
-        quant_format=QuantFormat.QDQ,
-        per_channel=recipe.per_channel,
-        reduce_range=reduce_range,
-        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=operators,
-        nodes_to_exclude=list(keep_float),
-        calibrate_method=_METHODS[recipe.method],
-        extra_options={
-            "ActivationSymmetric": symmetric,
-            "WeightSymmetric": True,
-            "CalibTensorRangeSymmetric": symmetric,
-            "CalibStridedMinMax": 1,
-            **options,
-        },
-    )
+    with _temporary_files_in(out.parent):
+        quantize_static(
+            model,
+            out,
+            _Reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=recipe.per_channel,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=operators,
+            nodes_to_exclude=list(keep_float),
+            calibrate_method=_METHODS[recipe.method],
+            extra_options={
+                "ActivationSymmetric": symmetric,
+                "WeightSymmetric": True,
+                "CalibTensorRangeSymmetric": symmetric,
+                "CalibStridedMinMax": 1,
+                **options,
+            },
+        )
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """onnxruntime's intermediate models go where those of a killed run are swept away."""
+    former = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = former
 
 
 @contextlib.contextmanager

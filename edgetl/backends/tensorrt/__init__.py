@@ -17,7 +17,7 @@ from edgetl.backends.base import (
 )
 from edgetl.backends.tensorrt.binding import load_binding
 from edgetl.backends.tensorrt.key import BUILD, read_key, require_header, require_usable
-from edgetl.backends.tensorrt.settings import BuildSettings
+from edgetl.backends.tensorrt.settings import BuildSettings, device_index
 from edgetl.errors import BackendError, EdgetlError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -162,18 +162,6 @@ class TensorRtRtxBackend(TensorRtBackend):
         return ""
 
 
-def device_index(device: str) -> int:
-    """Index of ``cuda:0``.
-
-    Raises:
-        BackendError: if it is no such name.
-    """
-    prefix, _, index = device.partition(":")
-    if prefix != "cuda" or not (index or "0").isdigit():
-        raise BackendError(f"TensorRT runs on cuda:0, cuda:1, …, not on {device!r}")
-    return int(index or "0")
-
-
 def _gpus() -> Sequence[Mapping[str, Any]]:
     from dataclasses import asdict
 
@@ -182,4 +170,4 @@ def _gpus() -> Sequence[Mapping[str, Any]]:
     return [asdict(gpu) for gpu in gpus()]
 
 
-__all__ = ["PLAN", "TensorRtBackend", "TensorRtRtxBackend", "device_index"]
+__all__ = ["PLAN", "TensorRtBackend", "TensorRtRtxBackend"]

@@ -72,12 +72,10 @@ class LayerReport:
         """The precision of the engine, counted by node.
 
         Args:
-            float_part: asked for in what is not quantized; it stands only if no layer tells another.
+            float_part: asked for in what is not quantized; it stands unless a product computes in another.
         """
         counts = Counter(self.precisions(nodes).values())
-        floats = {name: counts[name] for name in _FLOATS if counts[name]} or Counter(
-            tensor.dtype for layer in self.layers for tensor in layer.outputs if tensor.dtype in _FLOATS
-        )
+        floats = {name: counts[name] for name in _FLOATS if counts[name]}
         rest = majority(floats) if floats else float_part
         return Precision(asked, majority(counts), rest, dict(counts.most_common()))
 

@@ -72,7 +72,7 @@ def make_engine(
         "settings": settings.to_dict(),
         "demands": demands.to_dict(),
         "asked": list(precision),
-        "trtexec": trtexec(settings, binding.backend, "model.onnx", ENGINE),
+        "trtexec": trtexec(settings, binding.backend, "model.onnx", ENGINE, demands.dynamic),
         "memory": _memory(built.peak_mb),
         "seconds": None if binding.ahead_of_time else round(built.seconds, 3),
         "warnings": list(built.warnings),

@@ -18,7 +18,7 @@ from edgetl.errors import BackendError, EdgetlError
 if TYPE_CHECKING:
     from edgetl.profiles import Target
 
-_ORIN_PARSER_OPSET = 20
+_BF16_OPSET = 22
 _MEBIBYTE = 1 << 20
 _BASE_MB = 600
 _WEIGHT_COPIES = 3
@@ -34,15 +34,20 @@ def write_plan(backend: str, model: Path, target: Target, out: Path) -> str:
 
     from edgetl.backends.tensorrt.dialect import require
 
-    require(onnx.load(model), model, opset_limit=_ORIN_PARSER_OPSET)
     settings, demands = BuildSettings.of(target), read_demands(model)
+    if settings.opset_limit and settings.opset_limit < _BF16_OPSET and target.float_precision == "bf16":
+        raise BackendError(
+            f"bf16 takes opset {_BF16_OPSET}, and {target.name}'s TensorRT parses up to "
+            f"{settings.opset_limit}; use f16"
+        )
+    require(onnx.load(model), model, opset_limit=settings.opset_limit)
     counted = f"{len(demands.int8)} of {len(demands.nodes)} convolutions and matrix products"
     plan = {
         "backend": backend,
         "settings": settings.to_dict(),
         "demands": demands.to_dict(),
         "asked": [target.precision, target.float_precision],
-        "trtexec": trtexec(settings, backend, "model.onnx", "model.engine"),
+        "trtexec": trtexec(settings, backend, "model.onnx", "model.engine", demands.dynamic),
         "timing_cache": "timing/ in edgetl's cache folder on the device" if settings.timing_cache else None,
         "needs_mb": {"value": memory_needed(demands, settings), "kind": "estimated"},
         "checks": [
@@ -89,7 +94,8 @@ def summary_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     needs = f"building is estimated to take {plan['needs_mb']['value']:,} MB of the device's memory"
     return {
         "build_command": plan["trtexec"],
-        "checks": [*plan["checks"], needs],
+        "checks": list(plan["checks"]),
+        "findings": [needs],
         "asked_int8": len(demands.int8),
         "of_products": len(demands.nodes),
     }

@@ -21,20 +21,18 @@ from edgetl.backends.base import (
     Session,
     UInt8,
 )
-from edgetl.backends.tensorrt import device_index
 from edgetl.backends.tensorrt.binding import Binding
 from edgetl.backends.tensorrt.cuda import Cuda
 from edgetl.backends.tensorrt.failures import explain
 from edgetl.backends.tensorrt.key import BUILD
 from edgetl.backends.tensorrt.lane import Lane
 from edgetl.backends.tensorrt.profiler import make_profiler
+from edgetl.backends.tensorrt.settings import device_index, run_options
 from edgetl.backends.tensorrt.tensors import read_tensors
-from edgetl.errors import BackendError, InputError
+from edgetl.errors import BackendError
 
 if TYPE_CHECKING:
     from edgetl.backends.tensorrt.layers import LayerReport
-
-_CONTEXTS = 2
 
 
 class TensorRtSession(Session):
@@ -48,7 +46,7 @@ class TensorRtSession(Session):
     """
 
     def __init__(self, path: Path, spec: EngineSpec, binding: Binding, *, throughput: bool = False) -> None:
-        use_graph, contexts = _options(spec)
+        use_graph, contexts = run_options(spec.options)
         # before any of TensorRT: without a driver its runtime ends the process
         self._cuda = Cuda(device_index(spec.device), binding.backend)
         self._path = path
@@ -174,21 +172,6 @@ class TensorRtSession(Session):
                 lane.submit(black)
                 lane.collect()
         return {name: total / runs for name, total in profiler.totals.items()}
-
-
-def _options(spec: EngineSpec) -> tuple[bool, int]:
-    """(whether to record graphs, inferences in flight) of a spec.
-
-    Raises:
-        InputError: if it has other options, or values of another type.
-    """
-    options = {"cuda_graph": True, "contexts": _CONTEXTS, **spec.options}
-    use_graph, contexts = options.pop("cuda_graph"), options.pop("contexts")
-    if options:
-        raise InputError(f"TensorRT knows no option {next(iter(options))!r}; known: contexts, cuda_graph")
-    if type(use_graph) is not bool or type(contexts) is not int or contexts < 1:
-        raise InputError("TensorRT's option cuda_graph must be true or false, contexts a number from 1")
-    return use_graph, contexts
 
 
 def _read_json(path: Path) -> dict[str, Any]:

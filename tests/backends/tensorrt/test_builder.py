@@ -80,6 +80,7 @@ def test_what_is_recorded(rtx: Backend, rtx_target: Callable[..., Target], qdq: 
     assert facts["seconds"] is None  # would make two builds differ
     assert facts["trtexec"].startswith("tensorrt_rtx --onnx=model.onnx --saveEngine=model.engine")
     assert "--computeCapabilities=86,89,120" in facts["trtexec"]
+    assert "--optShapes=images:1x32x32x3" in facts["trtexec"]  # its batch is dynamic
 
 
 def test_the_simulator_computes_as_the_graph_is_written(

@@ -21,11 +21,34 @@ def test_from_a_target_and_back(rtx_target: Callable[..., Target]) -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [{"workspce_mb": 1}, {"workspace_mb": "much"}, {"gpu_fallback": 1}, {"max_tactics": True}]
+    "build",
+    [
+        *({"workspce_mb": 1}, {"workspace_mb": "much"}, {"gpu_fallback": 1}, {"max_tactics": True}),
+        *({"workspace_mb": -5}, {"optimization_level": 9}, {"max_tactics": -3}, {"dla_core": 0}),
+    ],
 )
 def test_wrong_settings_are_refused(rtx_target: Callable[..., Target], build: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(build))):
         BuildSettings.of(rtx_target(build=build))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"compute_capabilities": ()}, "names no compute_capabilities"),
+        ({"options": {"speed": "fast"}}, "no option 'speed'"),
+        ({"backend": "tensorrt", "build": {"dla_core": 2}}, "dla_core must be 0 to 1"),
+        (
+            {"backend": "tensorrt", "build": {"dla_core": 0}, "precision": "f32", "float_precision": "f32"},
+            "INT8 and f16 only",
+        ),
+    ],
+)
+def test_targets_that_make_no_sense(
+    rtx_target: Callable[..., Target], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        BuildSettings.of(rtx_target(**changes))
 
 
 def test_every_target_of_ours_has_good_settings() -> None:
