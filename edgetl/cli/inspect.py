@@ -19,6 +19,7 @@ _LAYER, _KIND, _TACTIC, _NODE = 22, 11, 9, 16
 """Longest names shown, so that a row fits 100 columns."""
 
 _DIGESTS = ("sha256", "bytes")
+_MEGABYTES_FROM = 100_000
 
 
 @click.command()
@@ -41,7 +42,9 @@ def command(path: Path, all_layers: bool, as_json: bool) -> int:
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    yield "file", f"{facts['file']}: {facts['what']}, {facts['size_bytes'] / 1e6:,.2f} MB"
+    size = facts["size_bytes"]
+    shown = f"{size / 1e6:,.2f} MB" if size >= _MEGABYTES_FROM else f"{size:,} bytes"
+    yield "file", f"{facts['file']}: {facts['what']}, {shown}"
     if bundle := facts["bundle"]:
         asked = " + ".join(dict.fromkeys(bundle["asked"].values()))
         yield "target", f"{bundle['target']} ({bundle['backend']}), asked for {asked}"

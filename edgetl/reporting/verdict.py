@@ -29,11 +29,16 @@ def verdict(results: Mapping[str, Any]) -> str:
     best = best_engine(made)
     sentences = [_best_sentence(best, made), *(_comparison(best, results) if best else [])]
     sentences += _outcomes(made)
-    missing = [row.name for row in made if not row.error and (row.p50 is None or row.accuracy is None)]
-    sentences += [f"Latency or accuracy was not measured for {listed(missing)}."] if missing else []
+    for what in ("latency", "accuracy"):
+        missing = [row.name for row in made if not row.error and _lacks(row, what)]
+        sentences += [f"There is no {what} of {listed(missing)}."] if missing else []
     inexact = [row.name for row in made if any(q.kind != "measured" for _, q in row.quantities())]
     sentences += [f"Some figures of {listed(inexact)} are simulated or estimated."] if inexact else []
     return " ".join(sentences)
+
+
+def _lacks(row: Row, what: str) -> bool:
+    return (row.p50 if what == "latency" else row.accuracy) is None
 
 
 def _best_sentence(best: Row | None, made: list[Row]) -> str:
