@@ -118,7 +118,7 @@ def _describe(file: Path, what: str, loaded: _Loaded, all_layers: bool) -> dict[
 
 
 def _damage(header: Header | None, size: int) -> str | None:
-    if header is None or header.size == size:
+    if header is None or header.size in (None, size):
         return None
     return f"it has {size} bytes and its header says {header.size}: truncated, copy or build it again"
 

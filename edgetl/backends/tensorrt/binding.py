@@ -8,7 +8,6 @@ attribute used exists in every version supported.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -85,8 +84,3 @@ def load_binding(backend: str) -> Binding:
         raise BackendError(f"{name} is installed but does not load: {error}") from error
     recorder = Recorder()
     return Binding(backend, trt, recorder, make_logger(trt, recorder))
-
-
-def is_loaded(backend: str) -> bool:
-    """Whether the module was imported by this process already."""
-    return MODULES[backend] in sys.modules

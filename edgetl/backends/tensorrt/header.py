@@ -20,12 +20,12 @@ class Header:
     Attributes:
         module: ``tensorrt`` or ``tensorrt-rtx``.
         version: of the TensorRT that wrote it, four numbers.
-        size: bytes the whole file should have.
+        size: bytes the whole file should have; None for full TensorRT, whose place for it is not documented.
     """
 
     module: str
     version: str
-    size: int
+    size: int | None
 
 
 def read_header(path: Path) -> Header | None:
@@ -39,4 +39,5 @@ def read_header(path: Path) -> Header | None:
     if len(start) < _HEADER.size or start[:4] not in MAGIC:
         return None
     magic, size, *version = _HEADER.unpack(start)
-    return Header(MAGIC[magic], ".".join(map(str, version)), size)
+    module = MAGIC[magic]
+    return Header(module, ".".join(map(str, version)), size if module == "tensorrt-rtx" else None)

@@ -96,8 +96,7 @@ def require_header(engine: Path, backend: str, version: str) -> None:
         names = {"tensorrt": "full TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
         raise BackendError(f"{engine.name} is an engine of {names[header.module]}; {REBUILD}")
     size = engine.stat().st_size
-    # where full TensorRT's header holds the size is not known for sure
-    if backend == "tensorrt-rtx" and header.size != size:
+    if header.size not in (None, size):
         raise BackendError(f"{engine.name} is truncated: {size} of {header.size} bytes; {REBUILD}")
     if any(a != b for a, b in zip(header.version.split("."), version.split("."), strict=False)):
         built = header.version

@@ -35,7 +35,7 @@ def test_a_truncated_engine_tells_the_size_it_should_have(engine: Path, tmp_path
 def test_full_tensorrt_has_its_own_magic(tmp_path: Path) -> None:
     path = tmp_path / "model.engine"
     path.write_bytes(b"ptrt" + bytes(12) + struct.pack("<Q4B", 28, 10, 16, 1, 11))
-    assert read_header(path) == Header("tensorrt", "10.16.1.11", 28)
+    assert read_header(path) == Header("tensorrt", "10.16.1.11", None)
 
 
 @pytest.mark.parametrize("start", [b"", b"vtrt", b"vtrt" + bytes(23), b"\x08\x07" + bytes(90), b"trtv" * 20])
