@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgetl.backends.base import (
 from edgetl.backends.tensorrt.binding import load_binding
 from edgetl.backends.tensorrt.key import BUILD, read_key, require_header, require_usable
 from edgetl.backends.tensorrt.settings import BuildSettings, device_index
+from edgetl.device.gpu import gpus
 from edgetl.errors import BackendError, EdgetlError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -52,9 +54,7 @@ class TensorRtBackend(Backend):
         if found[0]["compute_capability"] not in target.compute_capabilities:
             has = f"{found[0]['name']} has {found[0]['compute_capability']}"
             return f"{has}; {target.name} needs compute capability {wanted}"
-        if not self.available().ok:
-            return self.available().reason
-        return None
+        return self.available().reason
 
     def simulator(self, spec: EngineSpec) -> EngineSpec:
         """The Q/DQ model in onnxruntime on the CPU, each node computed as it is written.
@@ -163,10 +163,6 @@ class TensorRtRtxBackend(TensorRtBackend):
 
 
 def _gpus() -> Sequence[Mapping[str, Any]]:
-    from dataclasses import asdict
-
-    from edgetl.device.gpu import gpus
-
     return [asdict(gpu) for gpu in gpus()]
 
 

@@ -17,10 +17,6 @@ from onnx import TensorProto, numpy_helper
 
 from edgetl.errors import BackendError
 
-JETPACK_6_OPSET = 20
-"""The newest opset for TensorRT 10.3, which JetPack 6 has. Its parser is made with an ONNX older than 1.17
-(onnx-tensorrt's docs/Changelog.md: 1.17 came with 10.6), and that adds opset 22."""
-
 _SCALES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _INTEGERS = (TensorProto.INT8, TensorProto.INT4, TensorProto.FLOAT8E4M3FN)
 _REMEDY = (
@@ -63,8 +59,7 @@ def check(model: onnx.ModelProto, *, opset_limit: int | None = None) -> list[Fin
     """What TensorRT does not take, in the graph's order.
 
     Args:
-        opset_limit: the newest opset the TensorRT in question parses, as :data:`JETPACK_6_OPSET`; None for
-            no limit.
+        opset_limit: the newest opset the TensorRT in question parses; None for no limit.
     """
     found = []
     if opset_limit is not None and opset(model) > opset_limit:

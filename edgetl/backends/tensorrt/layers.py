@@ -110,11 +110,11 @@ class LayerReport:
         sentences = [self._padding()]
         if lost:
             sentences.append(
-                f"The precision of {len(lost)} of {len(nodes)} products is not told: {_few(lost)}."
+                f"The precision of {len(lost)} of {len(nodes)} products is not told: {few(lost)}."
             )
         if widened:
             sentences.append(
-                f"{_are(len(widened), 'product')} built in float against the model: {_few(widened)}."
+                f"{_are(len(widened), 'product')} built in float against the model: {few(widened)}."
             )
         if tf32:
             sentences.append(f"{_are(tf32, 'float layer')} computed in TF32, with 10 bits of mantissa.")
@@ -247,7 +247,8 @@ def _padding_of(layer: Layer, source: Layer) -> tuple[int, Tensor] | None:
     return None
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgetl.backends.base import Placement, Precision, Proof
 from edgetl.backends.tensorrt.apart import build_apart
@@ -14,13 +12,14 @@ from edgetl.backends.tensorrt.binding import Binding
 from edgetl.backends.tensorrt.builder import Built
 from edgetl.backends.tensorrt.demands import Demands
 from edgetl.backends.tensorrt.key import BUILD, make_key
+from edgetl.backends.tensorrt.layers import few
 from edgetl.backends.tensorrt.settings import BuildSettings, trtexec
+from edgetl.device.gpu import Gpu, gpus
 from edgetl.errors import BackendError
 from edgetl.store import default_root
 
 ENGINE = "model.engine"
 LAYERS = "layers.json"
-_NAMED = 3
 
 
 def make_engine(
@@ -42,29 +41,29 @@ def make_engine(
     Raises:
         BackendError: if TensorRT refuses, or builds in float what the model asks for in INT8.
     """
-    gpu = _gpu() if not binding.ahead_of_time else None
+    gpu = None if binding.ahead_of_time else next(iter(gpus()), None)
     cache = _timing_cache(binding, gpu) if settings.timing_cache and gpu else None
     built = build_apart(binding.backend, model, settings, folder, cache)
     report = built.layers
     if lost := report.float_nodes(demands.nodes, demands.int8):
         raise BackendError(
             f"{len(lost)} of {len(demands.int8)} layers asked for in INT8 were built in float: "
-            f"{_few(lost)}; name them in the recipe's keep_float if that is wanted"
+            f"{few(lost)}; name them in the recipe's keep_float if that is wanted"
         )
     # without a GPU the report is all there is; on one the loaded engine can be asked and measured
     if binding.ahead_of_time and (untold := report.untold_nodes(demands.int8)):
         raise BackendError(
             f"the builder's report does not tell the precision of {len(untold)} of {len(demands.int8)} "
-            f"layers asked for in INT8: {_few(untold)}; this version can't be proved right, use another"
+            f"layers asked for in INT8: {few(untold)}; this version can't be proved right, use another"
         )
-    capabilities = settings.compute_capabilities if gpu is None else (gpu["compute_capability"],)
+    capabilities = settings.compute_capabilities if gpu is None else (gpu.compute_capability,)
     key = make_key(
         built.engine,
         binding.backend,
         binding.version,
         capabilities,
-        gpu["name"] if gpu else None,
-        gpu["driver"] if gpu else None,
+        gpu.name if gpu else None,
+        gpu.driver if gpu else None,
     )
     read = report.precision(*precision, demands.nodes)
     facts = {
@@ -106,31 +105,17 @@ def _memory(peak: tuple[int, int] | None) -> dict[str, int] | None:
     return None if peak is None else {"peak_cpu_mb": peak[0], "peak_gpu_mb": peak[1]}
 
 
-def _timing_cache(binding: Binding, gpu: Mapping[str, Any]) -> Path:
+def _timing_cache(binding: Binding, gpu: Gpu) -> Path:
     """Where kernel timings of this version on this GPU are kept; TensorRT refuses those of another."""
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{binding.backend}-{binding.version}-{gpu['name']}")
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{binding.backend}-{binding.version}-{gpu.name}")
     return default_root() / "timing" / f"{name}.cache"
 
 
-def _placement(settings: BuildSettings, gpu: Mapping[str, Any] | None, built: Built) -> Placement:
+def _placement(settings: BuildSettings, gpu: Gpu | None, built: Built) -> Placement:
     """Where the layers go: a plan has no layer for the host, so all of them are on the GPU or the DLA."""
     names = ", ".join(settings.compute_capabilities)
-    device = gpu["name"] if gpu else f"GPU of compute capability {names}"
+    device = gpu.name if gpu else f"GPU of compute capability {names}"
     if settings.dla_core is None:
         return Placement(device, 1.0, None)
     share = 1 - len(built.fallback) / built.network_layers
     return Placement(f"DLA {settings.dla_core}", share, None, built.fallback)
-
-
-def _gpu() -> dict[str, Any] | None:
-    from dataclasses import asdict
-
-    from edgetl.device.gpu import gpus
-
-    found = gpus()
-    return asdict(found[0]) if found else None
-
-
-def _few(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -12,6 +12,7 @@ from edgetl.backends.tensorrt.apart import refused_nodes
 from edgetl.backends.tensorrt.binding import Binding, load_binding
 from edgetl.backends.tensorrt.demands import Demands, read_demands
 from edgetl.backends.tensorrt.failures import explain
+from edgetl.backends.tensorrt.make import ENGINE, make_engine
 from edgetl.backends.tensorrt.settings import BuildSettings, trtexec
 from edgetl.errors import BackendError, EdgetlError
 
@@ -47,7 +48,7 @@ def write_plan(backend: str, model: Path, target: Target, out: Path) -> str:
         "settings": settings.to_dict(),
         "demands": demands.to_dict(),
         "asked": [target.precision, target.float_precision],
-        "trtexec": trtexec(settings, backend, "model.onnx", "model.engine", demands.dynamic),
+        "trtexec": trtexec(settings, backend, "model.onnx", ENGINE, demands.dynamic),
         "timing_cache": "timing/ in edgetl's cache folder on the device" if settings.timing_cache else None,
         "needs_mb": {"value": memory_needed(demands, settings), "kind": "estimated"},
         "checks": [
@@ -67,8 +68,6 @@ def build_from(binding: Binding, model: Path, former: Path, spec: EngineSpec, fo
     Raises:
         BackendError: if memory is too small, or the build fails.
     """
-    from edgetl.backends.tensorrt.make import make_engine
-
     try:
         facts = json.loads(former.read_text())
         settings = BuildSettings.from_dict(facts["settings"])

@@ -12,9 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgetl.backends.tensorrt.dialect import JETPACK_6_OPSET, check, require
+from edgetl.backends.tensorrt.dialect import check, require
 from edgetl.errors import BackendError
+from edgetl.profiles import target
 
+JETPACK_6 = int(target("jetson-orin-nano").build["opset_limit"])
 Change = Callable[[onnx.ModelProto], None]
 ACTIVATION, WEIGHT, OUTPUT = "r0_QuantizeLinear", "w1_DequantizeLinear", "r0_QuantizeLinear_Output"
 
@@ -168,8 +170,8 @@ def test_a_computed_scale_is_tensorrts_to_judge(rtx: Any, model: onnx.ModelProto
 
 
 def test_opset(model: onnx.ModelProto) -> None:
-    assert check(model, opset_limit=JETPACK_6_OPSET) == []
-    model.opset_import[0].version = JETPACK_6_OPSET + 1
+    assert check(model, opset_limit=JETPACK_6) == []
+    model.opset_import[0].version = JETPACK_6 + 1
     assert check(model) == []
-    [found] = check(model, opset_limit=JETPACK_6_OPSET)
+    [found] = check(model, opset_limit=JETPACK_6)
     assert "opset 21" in found.problem and "opset 20" in found.remedy
