@@ -36,7 +36,8 @@ def content_of(
     """
     answering = engine.answering()
     replayed = answering is not engine and get_backend(engine.spec.backend).replays(engine.spec)
-    if replayed:  # the portable model answers itself, as whoever verifies the bundle has no other
+    if replayed and answering.folder == engine.portable.parent:
+        # the portable model answers itself, as whoever verifies the bundle has no other
         answering = replace(answering, spec=replace(answering.spec, file=engine.portable.name))
     session = answering.open()
     outputs = np.concatenate([session.run(image[None]) for image in golden])
@@ -50,7 +51,7 @@ def content_of(
         precision=_precision(engine, session),
         simulator=answering.spec if replayed else None,
         device=context.machine,
-        versions={name: version for name, version in context.environment["versions"].items() if version},
+        versions={**context.environment["versions"], **context.runtime_versions(engine.spec.backend)},
         provenance=provenance,
         golden_input=golden,
         golden_output=outputs,

@@ -45,9 +45,8 @@ class Context:
         }
 
     def runtime_versions(self, *backends: str) -> dict[str, str]:
-        """Versions of the runtime packages of these backends that are installed."""
-        packages = {*backends, *(f"{backend}-gpu" for backend in backends)}
-        found = {name: version for name, version in self.environment["versions"].items() if name in packages}
+        """Versions of the packages that build and run these backends' engines, where installed."""
+        found = {key: version for name in backends for key, version in get_backend(name).versions().items()}
         return dict(sorted(found.items()))
 
     @cached_property

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from edgetl.backends import get_backend
+from edgetl.backends.base import Float32
 from edgetl.context import Context
 from edgetl.data import Dataset, Sample
-from edgetl.engines import Engine, answering_spec, build_engine
+from edgetl.engines import Engine, build_engine, stand_in
+from edgetl.exporting.head import HeadRanges
 from edgetl.exporting.stage import Exported, assemble
 from edgetl.metrics import Metrics, evaluate
 from edgetl.profiles import Recipe, Target
@@ -85,7 +87,7 @@ def deploy(
         trained.contract,
         trained.labels,
         batch=target.batch,
-        feature_range=feature_range(fitted, dataset.train, target),
+        ranges=head_ranges(fitted, dataset.train, target),
     )
     with context.observer.stage(f"build {target.name}"):
         engine = build_engine(context, final.path, target)
@@ -99,7 +101,7 @@ def _refit(
     contract, dataset = model.trained.contract, model.dataset
     title = f"features of the INT8 backbone for {target.name}"
     fitted, _ = fit_on_engine(
-        context, graph, answering_spec(target, MODEL), contract, dataset, seed=seed, title=title
+        context, graph, stand_in(target, MODEL), contract, dataset, seed=seed, title=title
     )
     if fitted.metrics is None:
         return fitted, None
@@ -107,11 +109,18 @@ def _refit(
     return fitted, Refit(before, fitted.metrics)
 
 
-def feature_range(fitted: FittedHead, samples: Sequence[Sample], target: Target) -> float | None:
-    """Largest absolute feature of the training images, for a head that is quantized too."""
-    if not get_backend(target.backend).int8_head:
+def head_ranges(fitted: FittedHead, samples: Sequence[Sample], target: Target) -> HeadRanges | None:
+    """Ranges over the training images, for a head that is quantized too."""
+    wanted = get_backend(target.backend).int8_head
+    if wanted is None:
         return None
-    return float(np.abs(fitted.features.matrix(samples)).max())
+    features = fitted.features.matrix(samples)
+    logits = fitted.head.logits(features) if wanted == "all" else None
+    return HeadRanges(_range(features), None if logits is None else _range(logits))
+
+
+def _range(values: Float32) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def _held_out(head: Head, fitted: FittedHead, dataset: Dataset) -> Metrics:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.backends import get_backend
-from edgetl.backends.base import Backend, EngineSpec, Proof, Session
+from edgetl.backends.base import PORTABLE, Backend, EngineSpec, Proof, Session
 from edgetl.context import Context
 from edgetl.errors import BackendError
 from edgetl.files import sha256_file
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edgetl.profiles import Target
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_PORTABLE = "model.onnx"
 _SIMULATION = "simulation.onnx"
 _VNNI = {"avx_vnni", "avx512_vnni"}
 _ABOUT = {".json", ".cache"}
@@ -68,8 +67,8 @@ class Engine:
     planned: bool = False
 
     def answering(self) -> Engine:
-        """What gives this engine's answers on this machine: itself, or the simulator on its portable model,
-        in the form that it runs fast where that is beside the model.
+        """What gives this engine's answers on this machine: itself, or the simulator, on a file of the
+        engine's own or on its portable model, in the form that it runs fast where that is beside the model.
 
         Raises:
             BackendError: if it can't be loaded here and its backend has no simulator.
@@ -79,10 +78,12 @@ class Engine:
         simulator = get_backend(self.spec.backend).simulator(self.spec)
         if simulator is None:
             raise BackendError(f"{self.name} can't be loaded here: {self.standing.reason}")
+        here = replace(self.standing, loads=True)
+        if simulator.file != PORTABLE:
+            return replace(self, spec=simulator, standing=here)
         simulation = self.portable.with_name(_SIMULATION)
         model = simulation if simulation.exists() else self.portable
         spec = replace(simulator, file=model.name)
-        here = replace(self.standing, loads=True)
         digest = sha256_file(model)
         return replace(self, spec=spec, folder=model.parent, digest=digest, standing=here, planned=False)
 
@@ -153,33 +154,31 @@ def _in_dialect(context: Context, backend: Backend, model: Path, target: Target)
     }
 
     def make(folder: Path) -> Mapping[str, Any]:
-        backend.prepare(model, target, folder / _PORTABLE)
-        backend.simulation(folder / _PORTABLE, folder / _SIMULATION)
+        backend.prepare(model, target, folder / PORTABLE)
+        backend.simulation(folder / PORTABLE, folder / _SIMULATION)
         return {}
 
-    return context.store.get("portable", parts, make).file(_PORTABLE)
+    return context.store.get("portable", parts, make).file(PORTABLE)
 
 
-def answering_spec(target: Target, file: str) -> EngineSpec:
-    """What runs a model for this target while there is no engine: the simulator, or the target's runtime."""
-    spec = engine_spec(target, file)
-    simulator = get_backend(target.backend).simulator(spec)
-    return replace(simulator, file=file) if simulator else spec
+def stand_in(target: Target, file: str) -> EngineSpec:
+    """What runs a quantized model for this target while there is no engine."""
+    return replace(get_backend(target.backend).stand_in(engine_spec(target, file)), file=file)
 
 
 def float_twin(target: Target, environment: Mapping[str, Any]) -> Target:
     """The target with its float engine instead, called ``fp32-<backend>``.
 
-    Where the target's engines can't be loaded, the float model runs in the backend's simulator.
+    Where the target's engines can't be loaded, the float model runs in the backend's float reference.
     """
     twin: dict[str, Any] = {"precision": "f32", "float_precision": "f32"}
     if not standing(target, environment).loads:
-        simulator = answering_spec(target, _PORTABLE)
-        twin |= {"backend": simulator.backend, "device": simulator.device, "made": "here"}
+        backend, device = get_backend(target.backend).float_reference
+        twin |= {"backend": backend, "device": device, "made": "here"}
         twin |= {"machine": this_machine(), "options": {}, "build": {}}
         twin |= dict.fromkeys(("requires", "lacks", "compute_capabilities", "device_names"), ())
     made = target.model_copy(update=twin)
-    return made.model_copy(update={"name": reference_name(engine_spec(made, _PORTABLE))})
+    return made.model_copy(update={"name": reference_name(engine_spec(made, PORTABLE))})
 
 
 def reference_name(spec: EngineSpec) -> str:

@@ -16,8 +16,8 @@ from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample, list_images, load_dataset
-from edgetl.deploy import feature_range
-from edgetl.engines import answering_spec, build_engine, standing
+from edgetl.deploy import head_ranges
+from edgetl.engines import build_engine, stand_in, standing
 from edgetl.errors import BackendError, InputError
 from edgetl.exporting.foreign import Graph, open_graph
 from edgetl.exporting.graph import read, save, with_metadata
@@ -134,7 +134,7 @@ def _quantize_and_refit(
         entry = quantize_graph(
             context, bare.file(MODEL), graph.contract, source.samples, target, recipe, seed=seed
         )
-    spec = answering_spec(target, MODEL)
+    spec = stand_in(target, MODEL)
     fitted, _ = fit_on_engine(
         context,
         entry.file(MODEL),
@@ -150,7 +150,7 @@ def _quantize_and_refit(
         fitted.head,
         graph.contract,
         graph.labels,
-        feature_range=feature_range(fitted, source.dataset.train, target),
+        ranges=head_ranges(fitted, source.dataset.train, target),
     )
     return final.path, _accuracy(fitted), entry.facts["images"]
 

@@ -45,7 +45,7 @@ class RunOptions:
 
     Attributes:
         images: folder of class folders, or one with ``train/`` and ``val/`` (and ``test/``).
-        targets: names of target profiles; empty means the one that describes this machine.
+        targets: see ``profiles.targets_of``; empty means the one that describes this machine.
         weights: see ``transfer.backbones.resolve``.
         recipe: name of a calibration recipe; None takes each target's own.
         refit_head: fit the head again on the integer backbone's features.
@@ -76,8 +76,7 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
         EdgetlError: if no engine could be made.
     """
     context = context or Context()
-    names = dict.fromkeys(options.targets or (best_target(context.environment),))
-    targets = [profiles.target(name) for name in names]
+    targets = profiles.targets_of(options.targets or (best_target(context.environment),))
     recipes = [profiles.recipe(options.recipe or target.recipe) for target in targets]
     source = resolve(options.backbone, options.weights)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,8 @@ else:
     import tomli as tomllib
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
+Processor = Literal["cpu", "gpu", "npu"]
+_EVERY = {f"all-{processor}": processor for processor in get_args(Processor)}
 _DATA = {"targets": "targets", "recipes": "calibration"}
 
 
@@ -74,6 +76,7 @@ class Target(_Profile):
         batch: fixed batch size of the engine, images.
         recipe: calibration recipe used unless another is asked for.
         weight_bits: 7 where 8-bit products overflow (x86 without VNNI), else 8.
+        processor: what of the device computes; ``--target all-npu`` means every NPU.
         machine: processor architecture (``platform.machine()``) the target has.
         requires: instruction sets it has; ``lacks``: ones it has not, so that a machine which has them
             computes differently and can only simulate it.
@@ -92,6 +95,7 @@ class Target(_Profile):
     batch: int = Field(default=1, ge=1, le=1024)
     recipe: str = "default"
     weight_bits: Literal[7, 8] = 8
+    processor: Processor = "cpu"
     machine: str
     requires: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
@@ -127,6 +131,23 @@ def recipe(name: str) -> Recipe:
 
 def target_names() -> list[str]:
     return sorted(_files("targets"))
+
+
+def targets_of(names: Iterable[str]) -> list[Target]:
+    """The profiles called so, each once; ``all-cpu``, ``all-gpu`` and ``all-npu`` stand for all of a kind.
+
+    Raises:
+        InputError: as ``target``.
+    """
+    found: dict[str, Target] = {}
+    for name in names:
+        if name in _EVERY:
+            every = map(target, target_names())
+            chosen = [item for item in every if item.processor == _EVERY[name]]
+        else:
+            chosen = [target(name)]
+        found |= {item.name: item for item in chosen}
+    return list(found.values())
 
 
 def recipe_names() -> list[str]:

@@ -142,8 +142,9 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "backend": item.engine.spec.backend,
         "precision": item.precision["used"] if item.precision else item.engine.spec.precision,
         "precision_detail": item.precision,
-        "state": "plan" if item.engine.planned else "built",
+        "state": _state(item),
         "layers": item.proof.layers if item.proof else None,
+        "estimate": item.proof.estimate if item.proof else None,
         "bundle": bundle,
         "size_bytes": item.engine.size_bytes,
         **_quality(scene, item.predictions, item),
@@ -158,6 +159,13 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "error": item.error,
         **facts,
     }
+
+
+def _state(item: Measured) -> str:
+    """``plan``, ``uncompiled`` (the device's own compiler has yet to take it) or ``built``."""
+    if item.engine.planned:
+        return "plan"
+    return "built" if item.proof is None or item.proof.compiled else "uncompiled"
 
 
 def failed_section(target: str, backend: str, precision: str, error: str) -> dict[str, Any]:

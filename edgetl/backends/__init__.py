@@ -10,6 +10,10 @@ from edgetl.errors import InputError
 _BUILT_IN = {
     "openvino": "edgetl.backends.openvino:OpenVinoBackend",
     "onnxruntime": "edgetl.backends.onnxruntime:OnnxRuntimeBackend",
+    "litert": "edgetl.backends.litert:LiteRtBackend",
+    "ethosu": "edgetl.backends.ethosu:EthosUBackend",
+    "qnn": "edgetl.backends.qnn:QnnBackend",
+    "rknn": "edgetl.backends.rknn:RknnBackend",
     "tensorrt": "edgetl.backends.tensorrt:TensorRtBackend",
     "tensorrt-rtx": "edgetl.backends.tensorrt:TensorRtRtxBackend",
 }

@@ -12,12 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgetl.errors import BackendError, InputError
+from edgetl.versions import versions
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Consume = Callable[[int, Float32], None]
+HeadQuantization = Literal["inputs", "all"]
+"""Features and weights only, with the bias and the logits in float; or the bias and the logits too."""
+
+PORTABLE = "model.onnx"
+"""File name of the ONNX an engine is built from."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +102,16 @@ class Proof:
         precision: None where there is no engine yet.
         placement: None where there is no engine yet.
         layers: JSON-ready summary of the engine's layers, for the report.
+        estimate: JSON-ready, what the builder expects of the engine on its device: ``source``, ``note``, and
+            quantities of the kind "estimated", ``latency_ms`` among them where it tells one.
+        compiled: False for an engine that the device's own compiler has yet to take.
     """
 
     precision: Precision | None
     placement: Placement | None
     layers: Mapping[str, Any]
+    estimate: Mapping[str, Any] | None = None
+    compiled: bool = True
 
 
 def image_shape(shape: Sequence[Any], kind: str, engine: Path) -> tuple[int, int, int]:
@@ -188,19 +199,47 @@ class Backend(ABC):
     extra: str
     dialect: str | None = None
     """Name of the ONNX dialect that ``prepare`` writes; None where any ONNX will do."""
-    int8_head: bool = False
-    """Whether the head of an INT8 model is quantized too."""
+    int8_head: HeadQuantization | None = None
+    """How the head of an INT8 model is quantized; None leaves it in float."""
+    quantizers: tuple[str, ...] = ()
+    """Packages whose versions decide what ``quantize`` writes."""
+    float_reference: tuple[str, str] = ("onnxruntime", "CPUExecutionProvider")
+    """Backend and device that run the float model where this backend's engines can't be loaded."""
 
     @abstractmethod
     def available(self) -> Availability:
         """What is installed and which devices it sees. Never raises."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the packages that build and run its engines, as far as they are installed."""
+        found = versions(self.name, f"{self.name}-gpu")
+        return {name: version for name, version in found.items() if version}
 
     def obstacle(self, target: Target) -> str | None:
         """Why an engine for this target can't be loaded on this machine; None if it can."""
         return None
 
     def simulator(self, spec: EngineSpec) -> EngineSpec | None:
-        """What answers for an engine that can't be loaded here; its file is the portable ONNX."""
+        """What answers for an engine that can't be loaded here.
+
+        Its file is ``PORTABLE`` where it runs the portable ONNX, else a file in the engine's own folder.
+        """
+        return None
+
+    def stand_in(self, spec: EngineSpec) -> EngineSpec:
+        """What computes a quantized ONNX that is no engine yet, as the refit of the head takes it."""
+        return self.simulator(spec) or spec
+
+    def simulated_images(self, spec: EngineSpec) -> int | None:
+        """Most images that a slow simulator is given; None for all."""
+        return None
+
+    def supports(self, model: Path, target: Target) -> list[str] | None:
+        """A line for each node that the toolchain's own parser refuses; None where only a build tells.
+
+        Raises:
+            BackendError: if the toolchain fails, or is not installed.
+        """
         return None
 
     def prepare(self, model: Path, target: Target, out: Path) -> None:

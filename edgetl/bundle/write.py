@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgetl.backends.base import PORTABLE as PORTABLE_NAME
 from edgetl.backends.base import EngineSpec, Float32, UInt8
 from edgetl.bundle.manifest import NAME, Manifest
 from edgetl.bundle.sbom import sbom
@@ -36,8 +37,9 @@ class Content:
         portable: QDQ or float ONNX to fall back on or rebuild from.
         golden_input: uint8 ``[n, H, W, 3]``.
         golden_output: float32 ``[n, classes]``, the engine's own.
-        simulator: what gave the golden output, running the portable model, where the engine could not be
-            loaded; None if the engine gave it itself, or if no runtime here can give it again (bfloat16).
+        simulator: what gave the golden output where the engine could not be loaded, with a file of the
+            engine's folder or ``model.onnx`` for the portable model; None if the engine gave it itself, or if
+            no runtime here can give it again (bfloat16).
         trained_on: SHA-256 of the training images, so that no bench mistakes them for unseen ones.
     """
 
@@ -76,6 +78,12 @@ def write_bundle(content: Content, out: Path) -> Path:
     return out
 
 
+def _simulator(spec: EngineSpec | None) -> EngineSpec | None:
+    if spec is None:
+        return None
+    return replace(spec, file=PORTABLE if spec.file == PORTABLE_NAME else f"{ENGINE}/{spec.file}")
+
+
 def _manifest(content: Content, folder: Path) -> Manifest:
     files = {
         name: {"sha256": sha256_file(folder / name), "bytes": (folder / name).stat().st_size}
@@ -90,7 +98,7 @@ def _manifest(content: Content, folder: Path) -> Manifest:
         device=content.device,
         versions=content.versions,
         provenance=content.provenance,
-        simulator=replace(content.simulator, file=PORTABLE) if content.simulator else None,
+        simulator=_simulator(content.simulator),
         files=files,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -61,9 +61,7 @@ def _build(
     from edgetl import api, profiles
 
     contract, context = declared_contract(declaration), make_context()
-    names = list(dict.fromkeys(targets))
-    for name in names:  # a misspelt one is found before the others are built
-        profiles.target(name)
+    names = [target.name for target in profiles.targets_of(targets)]
     made, failures = [], []
     for name in names:
         place = out / name if len(names) > 1 else out
@@ -98,7 +96,7 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"same as: {layers['build_command']}")
     if facts["standing"]:
         click.echo(f"note: {facts['standing']}")
-        if facts["state"] == "built":
+        if facts["state"] != "plan":
             click.echo(f"measure it on the target with: edgetl bench {bundle}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from edgetl.contract.onnx_prefix import read_contract, set_metadata
 from edgetl.contract.stream import stream
 from edgetl.data import Sample
 from edgetl.exporting.graph import read, save
-from edgetl.exporting.head import add_head
+from edgetl.exporting.head import HeadRanges, add_head
 from edgetl.exporting.parity import Float32, Parity, compare, require
 from edgetl.exporting.torch_onnx import export_backbone
 from edgetl.files import digest_of, sha256_file
@@ -62,12 +62,12 @@ def assemble(
     labels: Sequence[str],
     *,
     batch: int | None = None,
-    feature_range: float | None = None,
+    ranges: HeadRanges | None = None,
 ) -> Exported:
     """Join a backbone (float or quantized) and a head; write contract and labels into the metadata.
 
     Args:
-        feature_range: largest absolute feature; given, the head is quantized too.
+        ranges: given, the head is quantized too.
     """
     parts = {
         "backbone": sha256_file(backbone),
@@ -76,7 +76,7 @@ def assemble(
         "contract": contract.fingerprint,
         "labels": list(labels),
         "batch": batch,
-        "feature_range": feature_range,
+        "ranges": asdict(ranges) if ranges else None,
         "onnx": versions("onnx"),
     }
 
@@ -84,7 +84,7 @@ def assemble(
         graph = read(backbone)
         if carried := read_contract(graph):
             carried.require(contract, mine="the backbone", theirs="the head")
-        model = add_head(graph, head.weight, head.bias, feature_range=feature_range)
+        model = add_head(graph, head.weight, head.bias, ranges=ranges)
         set_metadata(model, contract, labels)
         if batch:
             _fix_batch(model, batch)

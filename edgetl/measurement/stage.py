@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgetl.backends import get_backend
 from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.data import Sample
@@ -51,8 +53,10 @@ def measure_accuracy(
 ) -> Predictions:
     """Logits of the held-out images through the deployed engine and its own preprocessing.
 
-    An engine that can't be loaded here is answered for by its simulator.
+    An engine that can't be loaded here is answered for by its simulator, a slow one on fewer images.
     """
+    rows = _worth_simulating(engine, samples)
+    samples = [samples[row] for row in rows]
     engine = engine.answering()
     parts = {
         "engine": engine.digest,
@@ -69,7 +73,26 @@ def measure_accuracy(
     with context.observer.stage(f"accuracy of {engine.name}") as advance:
         entry = context.store.get("accuracy", parts, make)
     logits = np.load(entry.file(_LOGITS), allow_pickle=False)
-    return Predictions(tuple(entry.facts["rows"]), logits, dict(entry.facts["unreadable"]))
+    found = tuple(rows[position] for position in entry.facts["rows"])
+    return Predictions(found, logits, dict(entry.facts["unreadable"]))
+
+
+def _worth_simulating(engine: Engine, samples: Sequence[Sample]) -> list[int]:
+    """Indices of the images to predict; of too many for a slow simulator a choice, the classes in turn.
+
+    The choice depends on the images alone, so that targets share it.
+    """
+    limit = None
+    if not engine.standing.loads:
+        limit = get_backend(engine.spec.backend).simulated_images(engine.spec)
+    if limit is None or limit >= len(samples):
+        return list(range(len(samples)))
+    classes: dict[int, list[int]] = {}
+    for row in sorted(range(len(samples)), key=lambda row: samples[row].digest):
+        classes.setdefault(samples[row].label, []).append(row)
+    turns = zip_longest(*(classes[label] for label in sorted(classes)))
+    in_turn = [row for turn in turns for row in turn if row is not None]
+    return sorted(in_turn[:limit])
 
 
 def measure_speed(

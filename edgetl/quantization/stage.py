@@ -19,12 +19,6 @@ from edgetl.store import Entry
 from edgetl.versions import versions
 
 MODEL = "model.onnx"
-_QUANTIZERS = {
-    "openvino": ("nncf", "onnx", "onnxruntime"),
-    "onnxruntime": ("onnxruntime", "onnx"),
-    "tensorrt": ("onnxruntime", "onnx"),
-}
-"""Packages that quantize, by backend or by the dialect that several backends share."""
 
 
 def quantize_graph(
@@ -59,7 +53,7 @@ def quantize_graph(
         "quantizer": quantizer,
         "weight_bits": target.weight_bits,
         "keep_float": list(keep_float),
-        "versions": versions(*_QUANTIZERS.get(quantizer, (quantizer,))),
+        "versions": versions(*backend.quantizers),
         "machine": context.machine,
     }
 

@@ -23,6 +23,11 @@ from edgetl.reporting.verdict import gaps
 
 Fact = tuple[str, object]
 
+_STATES = {
+    "plan": "a plan: the engine is built on its device",
+    "uncompiled": "not compiled: the device's own compiler has yet to take it",
+}
+
 _WRITTEN = ("cpu", "memory", "load", "virtual", "versions", "warnings")
 """Parts of the environment that have rows of their own."""
 
@@ -172,7 +177,7 @@ def _engine_build(row: Row) -> tuple[Html, Html]:
     products = number(layers.get("of_products"))
     command = text(layers, "build_command")
     pairs: list[Fact] = [
-        ("State", "a plan: the engine is built on its device" if row.plan else "built"),
+        ("State", _STATES.get(text(row.source, "state"), "built")),
         ("Convolutions and matrix products", _counts(section(layers, "arithmetic"))),
         ("Asked for in INT8", f"{text(layers, 'asked_int8')} of {products:.0f}" if products else ""),
         ("Layers by kind", _counts(section(layers, "by_kind"))),

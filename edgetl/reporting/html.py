@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -18,6 +18,7 @@ from edgetl.errors import InputError
 from edgetl.reporting import facts, sections
 from edgetl.reporting.changed import changed_images
 from edgetl.reporting.classes import per_class
+from edgetl.reporting.estimates import estimates
 from edgetl.reporting.markup import Html, el, join, json_block
 from edgetl.reporting.plots import Figure, plotly_js
 from edgetl.reporting.read import SCHEMA, rows, section, text
@@ -29,6 +30,7 @@ _CONTENTS = (
     ("latency", "Latency"),
     ("confusion", "Confusion"),
     ("refit", "Head refit"),
+    ("estimates", "Compiler estimates"),
     ("changed", "Changed images"),
     ("classes", "Classes"),
     ("making", "How it was made"),
@@ -86,6 +88,7 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
     parts = [
         sections.summary(table),
         *(part for part, _ in drawn.values()),
+        estimates(table),
         changed_images(table, images),
         per_class(table, results),
         facts.making(table, results),
@@ -95,11 +98,13 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
         facts.not_measured(results),
     ]
     main = el("main", el("p", verdict(results), class_="verdict"), *parts)
-    return join([_header(results), main]), {name: f for name, (_, f) in drawn.items() if f is not None}
+    return join([_header(results, [name for name, _ in _CONTENTS if f'id="{name}"' in main]), main]), {
+        name: f for name, (_, f) in drawn.items() if f is not None
+    }
 
 
-def _header(results: Mapping[str, Any]) -> Html:
-    links = [el("a", name, href=f"#{target}") for target, name in _CONTENTS]
+def _header(results: Mapping[str, Any], present: Sequence[str]) -> Html:
+    links = [el("a", name, href=f"#{target}") for target, name in _CONTENTS if target in present]
     machine = text(section(section(results, "environment"), "cpu"), "model")
     version = text(results, "edgetl")
     about = [_date(text(results, "created")), machine, f"edgetl {version}" if version else ""]

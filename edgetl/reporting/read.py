@@ -12,6 +12,7 @@ from edgetl.quantity import Kind, Quantity
 from edgetl.reporting.markup import clean
 
 SCHEMA = "edgetl.results/1"
+_STATES = {"plan": "(plan)", "uncompiled": "(not compiled)"}
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Row:
     """One engine, or one FP32 reference, as the report shows it.
 
     ``samples`` are latencies in milliseconds, ``accuracy`` and ``agreement`` fractions, ``drop`` percentage
-    points (positive is worse than FP32), ``throughput`` images a second. ``source`` is the engine's part of
-    the document, for what only one section shows. A ``plan`` is an engine still to be built on its device.
+    points (positive is worse than FP32), ``throughput`` images a second, ``expected`` the compiler's estimate
+    of the latency in milliseconds. ``source`` is the engine's part of the document, for what only one section
+    shows. A ``plan`` is an engine still to be built on its device.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Row:
     samples: list[float]
     throughput: Quantity | None
     speedup: Quantity | None
+    expected: Quantity | None
     size_bytes: float | None
     plan: bool
     gate: str
@@ -54,6 +57,7 @@ class Row:
             ("p99 latency", self.p99),
             ("throughput", self.throughput),
             ("speed-up", self.speedup),
+            ("expected latency", self.expected),
         )
         return ((name, value) for name, value in named if value is not None)
 
@@ -139,14 +143,15 @@ def rows(results: Mapping[str, Any]) -> list[Row]:
 def _row(engine: Mapping[str, Any], name: str, reference: bool) -> Row:
     latency = section(engine, "latency_ms")
     error = text(engine, "error")
-    plan = text(engine, "state") == "plan"
+    state = text(engine, "state")
+    plan = state == "plan"
     precision = text(engine, "precision")
     return Row(
         name=name,
         reference=reference,
         backend=text(engine, "backend"),
-        precision=f"{precision} (plan)".lstrip() if plan else precision,
-        executed="" if plan else _executed(section(engine, "precision_detail")),
+        precision=" ".join(filter(None, (precision, _STATES.get(state)))),
+        executed="" if state in _STATES else _executed(section(engine, "precision_detail")),
         accuracy=quantity(engine.get("accuracy")),
         drop=quantity(engine.get("drop_points")),
         agreement=quantity(engine.get("agreement")),
@@ -156,12 +161,19 @@ def _row(engine: Mapping[str, Any], name: str, reference: bool) -> Row:
         samples=[x for x in map(number, items(engine, "latency_samples_ms")) if x is not None and x > 0],
         throughput=quantity(engine.get("throughput_per_s")),
         speedup=quantity(engine.get("speedup")),
+        expected=_estimate(section(engine, "estimate").get("latency_ms")),
         size_bytes=None if plan else number(engine.get("size_bytes")),
         plan=plan,
         gate=text(engine, "gate") or "none",
         error=error or None,
         source=engine,
     )
+
+
+def _estimate(value: object) -> Quantity | None:
+    """A compiler's figure, which is an estimate whatever the document calls it."""
+    found = quantity(value)
+    return replace(found, kind="estimated") if found else None
 
 
 def _executed(detail: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ def _latency(row: Row) -> Text:
     values = (row.p50, row.p90, row.p99)
     known = [value for value in values if value is not None]
     if not known:
-        return _absent()
+        return Text(_marked(row.expected, MILLISECONDS)) if row.expected else _absent()
     if len({value.kind for value in known}) > 1:
         return Text("/".join(_SMALL_N if value is None else _marked(value, MILLISECONDS) for value in values))
     joined = "/".join(_SMALL_N if value is None else MILLISECONDS.bare(value.value) for value in values)

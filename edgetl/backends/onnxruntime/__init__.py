@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
+from edgetl.backends.base import (
+    PORTABLE,
+    Availability,
+    Backend,
+    Calibration,
+    EngineSpec,
+    Session,
+)
 from edgetl.device.gpu import gpus
 from edgetl.errors import InputError, MissingDependencyError
 
@@ -17,13 +24,13 @@ if TYPE_CHECKING:
 
 CPU = "CPUExecutionProvider"
 NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
-PORTABLE = "model.onnx"
 COMPILED = "model_ctx.onnx"
 
 
 class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
     extra = "onnxruntime"
+    quantizers = ("onnxruntime", "onnx")
 
     def available(self) -> Availability:
         try:

@@ -34,7 +34,8 @@ class TensorRtBackend(Backend):
     name = "tensorrt"
     extra = "tensorrt"
     dialect = "tensorrt"
-    int8_head = True
+    int8_head = "inputs"
+    quantizers = ("onnxruntime", "onnx")
 
     def available(self) -> Availability:
         try:
