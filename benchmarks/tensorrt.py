@@ -6,23 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmarks import data
 from benchmarks.goal import Goal
+from benchmarks.networks import float_graph, noise
 from benchmarks.settings import Settings
 from edgetl import api, profiles
 from edgetl.backends import get_backend
-from edgetl.backends.base import Calibration
-from edgetl.contract import Contract
 from edgetl.engines import engine_spec
 from edgetl.errors import EdgetlError
-from edgetl.exporting.stage import compile_backbone
-from edgetl.exporting.torch_onnx import export_backbone
 from edgetl.profiles import Recipe, Target
-from edgetl.transfer.backbones import DEFAULT, resolve
+from edgetl.transfer.backbones import DEFAULT
 
 AREA = "tensorrt"
 TARGETS = ("rtx-30", "rtx-40", "rtx-50")
@@ -31,7 +25,6 @@ NETWORKS = (
     *("inception_v3", "vit_tiny_patch16_224"),
 )
 """Built with random weights: neither the time of a build nor the precision of a layer depends on them."""
-_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -82,18 +75,15 @@ def _network(settings: Settings, name: str) -> Iterator[Goal]:
 
 def _build(settings: Settings, name: str) -> _Built:
     folder = settings.folder(f"tensorrt-{name}")
-    graph, contract = _float_graph(settings, name, folder)
-    generator = np.random.default_rng(0)
-    images = [generator.integers(0, 256, (1, *contract.input_shape), dtype=np.uint8) for _ in range(4)]
-    recipe = Recipe(name="bench", title="four random images", images=len(images))
+    graph, contract = float_graph(settings, name, folder)
+    recipe = Recipe(name="bench", title="four random images", images=4)
     seconds, int8, products = [], 0, 0
     for target in map(profiles.target, TARGETS):
         backend = get_backend(target.backend)
         quantized, portable = folder / "int8.onnx", folder / "portable.onnx"
         if not quantized.exists():
-            backend.quantize(
-                graph, Calibration(lambda: iter(images), len(images)), recipe, target, [], quantized
-            )
+            calibration = noise(contract.input_shape, recipe.images)
+            backend.quantize(graph, calibration, recipe, target, [], quantized)
             backend.prepare(quantized, target, portable)
         out = settings.folder(f"tensorrt-{name}/{target.name}")
         started = time.perf_counter()
@@ -109,36 +99,6 @@ def _layers(target: Target, engine: Path) -> dict[str, int]:
     if proof is None or proof.precision is None:
         raise EdgetlError(f"the build of {engine} reported no layers")
     return dict(proof.precision.layers)
-
-
-def _float_graph(settings: Settings, name: str, folder: Path) -> tuple[Path, Contract]:
-    if name == DEFAULT:
-        return compile_backbone(settings.context, resolve(DEFAULT, None))
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    network: Any = timm.create_model(name, pretrained=False, num_classes=_CLASSES).eval()
-    config = timm.data.resolve_model_data_config(network)
-    side = config["input_size"][1]
-    contract = Contract(side, side, "shorter", side, "bicubic", tuple(config["mean"]), tuple(config["std"]))
-    _settle(network, side)
-    export_backbone(network, contract, folder / "float.onnx")
-    return folder / "float.onnx", contract
-
-
-def _settle(network: Any, side: int) -> None:
-    """Give the batch norms the statistics of noise: with random weights activations grow beyond float16."""
-    import torch
-
-    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the plain mean of what passes
-        norm.reset_running_stats()
-    network.train()
-    with torch.inference_mode():
-        network(torch.randn(4, 3, side, side))
-    network.eval()
 
 
 def _accuracy(settings: Settings) -> Iterator[Goal]:
