@@ -172,20 +172,28 @@ def _bundled(
     item: Measured,
     trained: Trained,
 ) -> dict[str, Any]:
-    """Write the bundle of one engine and return its entry in the results."""
+    """Write the bundle of one engine and return its entry in the results; without it, where that fails."""
     recipe, refit = deployment.recipe, deployment.refit
     bundle = Path("bundles") / deployment.target.name
-    section = engine_section(
-        scene,
-        item,
-        bundle.as_posix() if item.error is None else None,
-        recipe=recipe.name if recipe else None,
-        refit=relabelled(refit.to_dict(), deployment.engine.standing.kind) if refit else None,
-    )
+
+    def section(item: Measured) -> dict[str, Any]:
+        return engine_section(
+            scene,
+            item,
+            bundle.as_posix() if item.error is None else None,
+            recipe=recipe.name if recipe else None,
+            refit=relabelled(refit.to_dict(), deployment.engine.standing.kind) if refit else None,
+        )
+
+    found = section(item)
     if item.error is None:
-        with context.observer.stage(f"bundle {deployment.target.name}"):
-            write_bundle(_content(context, scene, deployment, trained, section), options.out / bundle)
-    return section
+        try:
+            with context.observer.stage(f"bundle {deployment.target.name}"):
+                write_bundle(_content(context, scene, deployment, trained, found), options.out / bundle)
+        except BackendError as error:
+            context.observer.note(f"{deployment.target.name}: {error}")
+            return section(replace(item, error=str(error)))
+    return found
 
 
 def _content(

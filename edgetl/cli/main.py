@@ -24,6 +24,8 @@ _COMMANDS = {
     "inspect": "Show what is inside a bundle or an engine, layer by layer.",
     "report": "Write report.html from results.json.",
     "targets": "List the device profiles, or show one.",
+    "toolchain": "Install toolchains that need an environment of their own.",
+    "backend": "List the backends, or run the conformance tests on one.",
     "doctor": "Say what is installed, what is missing, and what this machine can do.",
     "cache": "List or shrink the store of intermediate results.",
     "schema": "Print the JSON schema of results.json.",
@@ -35,6 +37,9 @@ _EXTRAS = {
     ),
     "nncf": "quantize",
     "onnxruntime": "onnxruntime",
+    "onnxruntime_qnn": "qnn",
+    "ai_edge_litert": "litert",
+    "ethosu": "ethosu",
     "openvino": "openvino",
     "plotly": "report",
 }

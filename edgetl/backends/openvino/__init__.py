@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session, failed
+from edgetl.backends.base import (
+    PORTABLE,
+    Availability,
+    Backend,
+    Calibration,
+    EngineSpec,
+    Proof,
+    Session,
+    failed,
+)
+from edgetl.backends.openvino.devices import (
+    CPU,
+    NPU,
+    family,
+    has_vnni,
+    obstacle,
+    openvino,
+    require_one_device,
+)
+from edgetl.backends.openvino.made import keep, read_proof
 from edgetl.backends.openvino.stable_names import stabilise_names
 from edgetl.errors import MissingDependencyError
 
@@ -18,6 +37,8 @@ if TYPE_CHECKING:
 class OpenVinoBackend(Backend):
     name = "openvino"
     extra = "openvino"
+    quantizers = ("nncf", "onnx", "onnxruntime")
+    float_reference = ("openvino", "CPU")
 
     def available(self) -> Availability:
         try:
@@ -30,6 +51,39 @@ class OpenVinoBackend(Backend):
         except RuntimeError as error:
             return Availability(False, versions, reason=f"OpenVINO is installed but does not start: {error}")
         return Availability(True, versions, devices)
+
+    def obstacle(self, target: Target) -> str | None:
+        return obstacle(target)
+
+    def simulator(self, spec: EngineSpec) -> EngineSpec | None:
+        """The IR on the CPU, with float32 in what is not quantized.
+
+        A CPU without VNNI adds INT8 products in 16 bits, which overflow as no GPU's or NPU's do: there
+        onnxruntime computes the Q/DQ model as it is written. (The CPU plugin, asked for that by
+        LP_TRANSFORMS_MODE, gave wrong outputs in 8 of 40 loads for throughput with OpenVINO 2026.4.1.)
+        """
+        from edgetl.backends.openvino.npu import simulated_file
+
+        if spec.device == CPU:
+            return None
+        precisions = (spec.precision, "f32")
+        if spec.precision == "int8" and not has_vnni():
+            options = {"session.disable_quant_qdq": "1"}
+            return EngineSpec("onnxruntime", PORTABLE, *precisions, "CPUExecutionProvider", options)
+        return EngineSpec(self.name, simulated_file(spec.file), *precisions, CPU)
+
+    def supports(self, model: Path, target: Target) -> list[str]:
+        from edgetl.backends.openvino.support import refused
+
+        return refused(model, target)
+
+    def build_parts(self, target: Target) -> Mapping[str, Any]:
+        from edgetl.backends.openvino.npu import compiler_version, platform
+
+        generation = platform(target)
+        if family(target.device) != NPU:
+            return {}
+        return {"npu_platform": generation, "npu_compiler": compiler_version()}
 
     def quantize(
         self,
@@ -49,27 +103,29 @@ class OpenVinoBackend(Backend):
         quantize(model, calibration, recipe, target, keep_float, out)
 
     def build(self, model: Path, target: Target, folder: Path) -> str:
-        openvino = _openvino()
-        ir = folder / "model.xml"
+        """An IR; for an NPU whose compiler is at hand, what that makes of it, with the IR beside it."""
+        require_one_device(target.device, target.options)
+        package, ir = openvino(), folder / "model.xml"
         try:
-            network = openvino.Core().read_model(model)
+            network = package.Core().read_model(model)
             network.reshape([target.batch, *list(network.input().partial_shape)[1:]])
-            openvino.save_model(network, ir, compress_to_fp16=False)
+            package.save_model(network, ir, compress_to_fp16=False)
         except RuntimeError as error:
             raise failed("build", model, error) from error
         stabilise_names(ir, model)
+        if family(target.device) == NPU:
+            from edgetl.backends.openvino.npu import build
+
+            return build(ir, target, folder)
+        if target.device != CPU:
+            keep(folder, f"not compiled: the driver of the {target.device} does that when the IR is loaded")
         return ir.name
 
+    def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
+        return read_proof(engine)
+
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
-        _openvino()
+        openvino()
         from edgetl.backends.openvino.session import OpenVinoSession
 
         return OpenVinoSession(engine, spec, throughput=throughput)
-
-
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingDependencyError("openvino", "openvino") from error
-    return openvino

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,27 @@ from edgetl.backends.base import (
     image_shape,
     majority,
 )
+from edgetl.backends.openvino.devices import ALLOW, NPU, composite, family, members, require_one_device
 from edgetl.errors import BackendError
 
 _PRECISIONS = {"f32": ov.Type.f32, "bf16": ov.Type.bf16, "f16": ov.Type.f16}
 _NAMES = {"u8": "int8", "i8": "int8"}
-_ARITHMETIC = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"}
+_ARITHMETIC = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul", "Gemm"}
+_NOT_EXECUTED = ("Parameter", "Result", "Constant")
 
 
 class OpenVinoSession(Session):
     def __init__(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> None:
+        require_one_device(spec.device, spec.options)
         core = ov.Core()
+        self._nodes: dict[str, str] = {}
         try:
-            network = core.read_model(engine)
-            if network.input().partial_shape[0].is_dynamic:
-                network.reshape([1, *list(network.input().partial_shape)[1:]])
-            self._compiled = core.compile_model(network, spec.device, _config(spec, throughput))
+            if engine.suffix == ".blob":
+                self._compiled = core.import_model(engine.read_bytes(), spec.device, dict(_own_options(spec)))
+            else:
+                network = _read(core, engine)
+                self._compiled = core.compile_model(network, spec.device, _config(core, spec, throughput))
+                self._nodes = _planned(core, network, spec.device)
         except RuntimeError as error:
             raise failed("load", engine, error) from error
         self._spec = spec
@@ -80,26 +86,37 @@ class OpenVinoSession(Session):
             queue.wait_all()
 
     def precision(self) -> Precision:
+        """By the arithmetic nodes of the compiled model; ``unknown`` where a plugin keeps them to itself."""
         layers: Counter[str] = Counter()
         for node in self._executed():
             if node["layerType"] in _ARITHMETIC:
                 layers[_NAMES.get(node["runtimePrecision"], node["runtimePrecision"])] += 1
-        asked_type = self._compiled.get_property(hints.inference_precision)
-        rest = next((name for name, kind in _PRECISIONS.items() if kind == asked_type), str(asked_type))
-        return Precision(self._spec.precision, majority(layers), rest, dict(layers))
+        return Precision(self._spec.precision, majority(layers), self._float_part(layers), dict(layers))
+
+    def _float_part(self, layers: Mapping[str, int]) -> str:
+        """As the plugin says, else by the layers that are not quantized."""
+        try:
+            told = self._compiled.get_property(hints.inference_precision)
+        except RuntimeError:
+            return next((name for name in sorted(layers) if name != "int8"), "unknown")
+        return next((name for name, kind in _PRECISIONS.items() if kind == told), str(told))
 
     def placement(self) -> Placement:
-        devices = [str(device).strip("()") for device in self._compiled.get_property(props.execution_devices)]
-        device = ",".join(devices)
-        wanted = self._spec.device.split(".")[0]
-        if wanted in ("AUTO", "MULTI", "HETERO") or wanted.split(":")[0] in ("AUTO", "MULTI", "HETERO"):
-            return Placement(device, 1.0, 1.0)
-        here = all(name.split(".")[0] == wanted for name in devices)
-        return Placement(device, float(here), float(here), () if here else tuple(devices))
+        """By the devices the compiled model runs on; by node where OpenVINO was allowed to choose."""
+        ran = [str(name).strip("()") for name in self._compiled.get_property(props.execution_devices)]
+        device, wanted = ",".join(ran), next(iter(members(self._spec.device)), ran[0])
+        if self._nodes:
+            elsewhere = [
+                f"{name} on {place}" for name, place in self._nodes.items() if not _on(place, wanted)
+            ]
+            share = 1 - len(elsewhere) / len(self._nodes)
+            return Placement(device, share, None if elsewhere else 1.0, tuple(elsewhere))
+        here = all(_on(name, wanted) for name in ran)
+        return Placement(device, float(here), float(here), () if here else tuple(ran))
 
     def _refuse_other_device(self) -> None:
         placement = self.placement()
-        if placement.elsewhere:
+        if placement.elsewhere and not composite(self._spec.device):
             raise BackendError(f"asked for {self._spec.device}, OpenVINO runs on {placement.device}")
 
     def _executed(self) -> Iterator[dict[str, str]]:
@@ -112,14 +129,48 @@ class OpenVinoSession(Session):
             }
 
 
-def _config(spec: EngineSpec, throughput: bool) -> dict[str, Any]:
+def _read(core: Any, engine: Path) -> Any:
+    """The network of an IR or ONNX file, for one image where its batch is not fixed."""
+    network = core.read_model(engine)
+    if network.input().partial_shape[0].is_dynamic:
+        network.reshape([1, *list(network.input().partial_shape)[1:]])
+    return network
+
+
+def _planned(core: Any, network: Any, device: str) -> dict[str, str]:
+    """The device of each node that is executed, where several share one network; empty elsewhere."""
+    if not device.startswith("HETERO"):
+        return {}
+    places = core.query_model(network, device)
+    nodes = [node for node in network.get_ops() if node.get_type_name() not in _NOT_EXECUTED]
+    return {name: places.get(name, "no device") for name in (node.get_friendly_name() for node in nodes)}
+
+
+def _on(device: str, wanted: str) -> bool:
+    """Whether a device is the one wanted; ``GPU`` stands for the first of several."""
+    return device == wanted or family(device) == wanted
+
+
+def _config(core: Any, spec: EngineSpec, throughput: bool) -> dict[str, Any]:
     mode = hints.PerformanceMode.THROUGHPUT if throughput else hints.PerformanceMode.LATENCY
     config: dict[str, Any] = {hints.performance_mode: mode}
-    if spec.float_precision in _PRECISIONS:
+    if spec.float_precision in _PRECISIONS and _has_choice(core, spec.device):
         config[hints.inference_precision] = _PRECISIONS[spec.float_precision]
     if spec.threads:
         config[props.inference_num_threads] = spec.threads
-    return {**config, **spec.options}
+    return {**config, **_own_options(spec)}
+
+
+def _has_choice(core: Any, device: str) -> bool:
+    """Whether a device is told its float precision; an NPU whose compiler takes no such word has one only."""
+    return family(device) != NPU or "INFERENCE_PRECISION_HINT" in core.get_property(
+        device, props.supported_properties
+    )
+
+
+def _own_options(spec: EngineSpec) -> dict[str, Any]:
+    """The options that are OpenVINO's."""
+    return {name: value for name, value in spec.options.items() if name != ALLOW}
 
 
 def _padded(images: UInt8, batch: int) -> UInt8:

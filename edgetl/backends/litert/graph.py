@@ -1,0 +1,290 @@
+"""What the converter sees of an ONNX graph: operators, tensors with a quantization each, constants.
+
+``QuantizeLinear`` and ``DequantizeLinear`` are gone: they have become a property of the tensor between them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_SAME = ("Identity", "Dropout")
+_EIGHT_BITS = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}
+
+
+class Refusal(Exception):
+    """Why one node can't be converted, in a few words."""
+
+
+@dataclass(frozen=True)
+class Quant:
+    """``real = scale * (q - zero)`` for ``q`` from -128 to 127."""
+
+    scale: float
+    zero: int
+
+    @property
+    def low(self) -> float:
+        return self.scale * (-128 - self.zero)
+
+    @property
+    def high(self) -> float:
+        return self.scale * (127 - self.zero)
+
+    @classmethod
+    def covering(cls, low: float, high: float) -> Quant:
+        """The finest one whose range holds zero and both ends."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = float(np.float32((high - low) / 255)) or 1.0
+        return cls(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+
+    def integers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        found = np.rint(np.asarray(values, np.float64) / self.scale) + self.zero
+        return np.clip(found, -128, 127).astype(np.int8)
+
+
+@dataclass
+class Tensor:
+    """An activation: ``shape`` is ONNX's (NCHW).
+
+    ``shift`` is what the rounding of its zero point has left: ``real = scale * (q - zero + shift)``.
+    """
+
+    shape: tuple[int, ...]
+    quant: Quant | None = None
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Constant:
+    """``value`` in float; where quantized, the ``integers`` and their ``scale``: one, or one an index of ``axis``.
+
+    ``integers`` is None where they have zero points or are not signed.
+    """
+
+    value: npt.NDArray[Any]
+    quantized: bool = False
+    integers: npt.NDArray[np.int8] | None = None
+    scale: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
+    axis: int = 0
+
+    def symmetric(self, axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
+        """Integers from -127 to 127 and a scale for each index of ``axis``, as TFLite wants weights."""
+        length = self.value.shape[axis]
+        fits = self.scale.size == 1 or (self.axis == axis and self.scale.size == length)
+        if self.integers is not None and fits and self.integers.min(initial=0) >= -127:
+            return self.integers, np.broadcast_to(self.scale, length)
+        others = tuple(index for index in range(self.value.ndim) if index != axis)
+        largest = np.abs(self.value).max(others).astype(np.float64)
+        scale = np.where(largest > 0, largest, 127) / 127
+        along = scale.reshape([-1 if index == axis else 1 for index in range(self.value.ndim)])
+        return np.clip(np.rint(self.value / along), -127, 127).astype(np.int8), scale
+
+
+@dataclass
+class Node:
+    name: str
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    activation: str = "NONE"
+
+    @property
+    def output(self) -> str:
+        return self.outputs[0]
+
+
+@dataclass
+class Graph:
+    """Nodes in order of execution; ``tensors`` and ``constants`` by name."""
+
+    nodes: list[Node]
+    tensors: dict[str, Tensor]
+    constants: dict[str, Constant]
+    input: str
+    output: str
+    output_name: str
+
+    def uses(self) -> Counter[str]:
+        """How often each tensor is read; the graph's output counts once more."""
+        return Counter([name for node in self.nodes for name in node.inputs if name] + [self.output])
+
+    def producers(self) -> dict[str, Node]:
+        return {name: node for node in self.nodes for name in node.outputs}
+
+    def activations(self, node: Node) -> list[str]:
+        """The node's inputs that are no constants."""
+        return [name for name in node.inputs if name and name not in self.constants]
+
+
+def read_graph(model: onnx.ModelProto, batch: int) -> tuple[Graph, list[str]]:
+    """The graph of a model with its batch fixed, and what could not be read, a line each."""
+    reader = _Reader(model.graph, _shapes(model, batch))
+    for node in model.graph.node:
+        try:
+            reader.read(node)
+        except Refusal as reason:
+            reader.refused.append(describe(node.name or node.output[0], node.op_type, reason))
+    output = model.graph.output[0].name
+    graph = Graph(
+        reader.nodes,
+        reader.tensors,
+        reader.constants,
+        model.graph.input[0].name,
+        reader.name(output),
+        output,
+    )
+    _drop_unused(graph)
+    return graph, reader.refused
+
+
+def describe(name: str, operator: str, reason: object) -> str:
+    return f"{name} ({operator}): {reason}"
+
+
+class _Reader:
+    """Turns ONNX nodes into ours, one after the other."""
+
+    def __init__(self, graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.nodes: list[Node] = []
+        self.refused: list[str] = []
+        self.constants = {
+            tensor.name: Constant(numpy_helper.to_array(tensor)) for tensor in graph.initializer
+        }
+        self.tensors = {name: Tensor(shape) for name, shape in shapes.items() if name not in self.constants}
+        self._same: dict[str, str] = {}
+
+    def name(self, tensor: str) -> str:
+        """The tensor that stands for this one."""
+        while tensor in self._same:
+            tensor = self._same[tensor]
+        return tensor
+
+    def read(self, node: onnx.NodeProto) -> None:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Constant":
+            self.constants[node.output[0]] = Constant(_constant(attributes))
+        elif node.op_type in _SAME:
+            self._same[node.output[0]] = node.input[0]
+        elif node.op_type == _QUANTIZE:
+            self._quantize(node)
+        elif node.op_type == _DEQUANTIZE:
+            self._dequantize(node, attributes.get("axis", 1))
+        else:
+            inputs = [self.name(name) for name in node.input]
+            name = node.name or node.output[0]
+            self.nodes.append(Node(name, node.op_type, inputs, list(node.output), attributes))
+
+    def _quantize(self, node: onnx.NodeProto) -> None:
+        """A tensor is quantized as its first Quantize says; another one requantizes it."""
+        source, quantized = self.name(node.input[0]), node.output[0]
+        if source in self.constants:
+            raise Refusal("a constant is quantized in the graph; fold it first")
+        quant = self._quant(node)
+        tensor = self.tensors.get(source)
+        if tensor is None:
+            raise Refusal("the shape of its input is not known")
+        if tensor.quant is None:
+            tensor.quant = quant
+        if tensor.quant == quant:
+            self._same[quantized] = source
+            return
+        self.tensors[quantized] = Tensor(tensor.shape, quant)
+        self.nodes.append(Node(node.name or quantized, "Requantize", [source], [quantized]))
+
+    def _dequantize(self, node: onnx.NodeProto, axis: int) -> None:
+        source, real = self.name(node.input[0]), node.output[0]
+        if source in self.constants:
+            self.constants[real] = self._dequantized(node, axis)
+            return
+        tensor = self.tensors[source]
+        if tensor.quant is None:
+            tensor.quant = self._quant(node)
+        elif len(node.input) > 2 and tensor.quant != self._quant(node):
+            raise Refusal("it has another scale or zero point than the Quantize before it")
+        self._same[real] = source
+
+    def _quant(self, node: onnx.NodeProto) -> Quant:
+        scale = self.constants.get(node.input[1])
+        zero = self._zero(node)
+        if scale is None or zero is None:
+            raise Refusal("its scale or zero point is no constant")
+        if scale.value.size != 1 or zero.size != 1:
+            raise Refusal("an activation with several scales")
+        if zero.dtype not in _EIGHT_BITS:
+            raise Refusal(f"quantized to {zero.dtype}; only 8 bits are")
+        return Quant(float(scale.value.reshape(())), int(zero.reshape(())) - _EIGHT_BITS[zero.dtype])
+
+    def _zero(self, node: onnx.NodeProto) -> npt.NDArray[Any] | None:
+        if len(node.input) < 3 or not node.input[2]:
+            return np.zeros(1, np.uint8)  # what ONNX says where there is none
+        found = self.constants.get(node.input[2])
+        return None if found is None else found.value
+
+    def _dequantized(self, node: onnx.NodeProto, axis: int) -> Constant:
+        integers = self.constants[self.name(node.input[0])].value
+        scale = self.constants[node.input[1]].value.astype(np.float64)
+        zero = self._zero(node) if len(node.input) > 2 and node.input[2] else np.zeros(1, integers.dtype)
+        if zero is None:
+            raise Refusal("its zero point is no constant")
+        axis %= max(integers.ndim, 1)
+        spread = [-1 if index == axis else 1 for index in range(integers.ndim)] if scale.size > 1 else []
+        along = scale.reshape(spread)
+        value = integers.astype(np.float64) - zero.astype(np.float64).reshape(spread if zero.size > 1 else [])
+        value *= along
+        plain = integers.dtype == np.int8 and not zero.any()
+        return Constant(
+            value.astype(np.float32),
+            quantized=True,
+            integers=integers if plain else None,
+            scale=scale.reshape(-1),
+            axis=axis,
+        )
+
+
+def _constant(attributes: Mapping[str, Any]) -> npt.NDArray[Any]:
+    (name, value), *_ = attributes.items()
+    if isinstance(value, TensorProto):
+        return numpy_helper.to_array(value)
+    if name.startswith("value_"):
+        return np.asarray(value)
+    raise Refusal(f"a constant given as {name}")
+
+
+def _shapes(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors whose sizes are known once the batch is."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    graph = fixed.graph
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    values = [*inferred.input, *inferred.value_info, *inferred.output]
+    shapes = {}
+    for value in values:
+        if value.type.tensor_type.HasField("shape"):
+            sizes = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            if all(size > 0 for size in sizes):
+                shapes[value.name] = sizes
+    return shapes
+
+
+def _drop_unused(graph: Graph) -> None:
+    """Nodes that nothing reads, as those that computed the shape of a Reshape."""
+    needed, kept = {graph.output}, []
+    for node in reversed(graph.nodes):
+        if needed & set(node.outputs):
+            kept.append(node)
+            needed |= set(node.inputs[:1] if node.operator == "Reshape" else node.inputs)
+    graph.nodes[:] = reversed(kept)

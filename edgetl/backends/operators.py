@@ -1,0 +1,24 @@
+"""The nodes of an ONNX file by operator, for whoever tells which of them a toolchain refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def every_node(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:
+    """Operator (``Conv``, ``domain.Name`` outside ONNX's own) and node, those of subgraphs too."""
+    graphs = [model.graph]
+    while graphs:
+        for node in graphs.pop().node:
+            yield (f"{node.domain}.{node.op_type}" if node.domain else node.op_type), node
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+            graphs += [graph for attribute in node.attribute for graph in attribute.graphs]
+
+
+def name_of(node: onnx.NodeProto) -> str:
+    """Its name, or what it computes where it has none."""
+    return node.name or ", ".join(node.output)

@@ -1,0 +1,136 @@
+"""The kit passes a good backend and fails spoiled ones, each by the check that is about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgetl.conformance import CHECKS, Outcome, choose_target, passed, run_checks
+from edgetl.conformance.network import CLASSES, answers, pictures, write_network
+from edgetl.errors import InputError
+from edgetl.profiles import Target
+from tests.conformance.conftest import broken_names
+
+SPOILED = {
+    "HalfPlaced": ("placement: every node", "none listed"),
+    "DeniesElsewhere": ("placement: every node", "conv0"),
+    "EchoesPrecision": ("precision: a float engine", "int8"),
+    "ManyLines": ("errors: garbage, and a file", "several lines"),
+    "NamelessError": ("errors: garbage, and a file", "does not name model.npz"),
+    "WrongError": ("errors: garbage, and a file", "ValueError"),
+    "BlamesTheUser": ("errors: a device", "InputError"),
+    "Dies": ("errors: garbage, and a file", "SIGABRT"),
+    "AnyDevice": ("errors: a device", "no error"),
+    "EstimatesWithoutKind": ("estimate: every number", "latency_ms is 1.5"),
+    "EstimatesAsMeasured": ("estimate: every number", "'measured'"),
+    "EstimatesWithoutSource": ("estimate: every number", "source"),
+    "RandomWeights": ("determinism: building", "other answers"),
+    "RandomRanges": ("determinism: quantizing", "other answers"),
+    "Swallows": ("throughput: run_many hands on", "swallowed"),
+    "LosesTheLast": ("throughput: run_many gives", "59 answers for 60"),
+    "ReusesItsBuffer": ("answers: answers are", "changed an earlier answer"),
+    "TakesAnything": ("input: what is not", "no error"),
+    "WrongAnswers": ("answers: the INT8 engine", "correlation -"),
+    "Doubles": ("contract: a session", "float64"),
+    "MixesBatchesUp": ("batch: any number", "other answers"),
+    "LosesTheContract": ("contract: contract and labels", "another contract, or none"),
+    "Hoards": ("quantize: holds one", "36 images"),
+    "KeepsNothing": ("quantize: nodes kept", "found none"),
+    "QuantizesNothing": ("quantize: writes a QDQ", "conv0"),
+    "Refuses": ("contract: the float", "out of memory"),
+    "Prints": ("output: standard output", "Unkown op target"),
+    "RaisesWhenAsked": ("toolchain: available()", "no driver"),
+    "NoReason": ("toolchain: available()", "no reason"),
+    "SupportsAll": ("supports: a made-up", "nothing is"),
+    "NoSimulator": ("simulator: answers", "no simulator"),
+    "LongObstacle": ("toolchain: what can't be loaded", "several lines"),
+    "Heavy": ("runtime: a session", "onnx"),
+    "ForgetsVersions": ("toolchain: what keys", "versions() is empty"),
+}
+
+
+def test_the_network_classifies(tmp_path: Path) -> None:
+    network = write_network(tmp_path)
+    numbers = range(200, 260)
+    found = answers(network.model, pictures(numbers)).argmax(1)
+    assert (found == np.array(numbers) % len(CLASSES)).mean() > 0.95
+
+
+def test_the_network_is_the_same_every_time(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        write_network(folder)
+    assert [path.read_bytes() for path in sorted(first.iterdir())] == [
+        path.read_bytes() for path in sorted(second.iterdir())
+    ]
+
+
+def test_the_example_passes(installed: Path, numpy_target: Target) -> None:
+    found = run_checks("numpy")
+    assert [f"{each.name}: {each.detail}" for each in found if not each.ok] == []
+    assert passed(found) and len(found) == len(CHECKS)
+    assert sum(each.status == "passed" for each in found) >= len(CHECKS) - 6
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_backend_fails(name: str, examine: Callable[[str], Callable[[str], Outcome]]) -> None:
+    check, says = SPOILED[name]
+    found = examine(f"{name}Backend")(check)
+    assert not found.ok and says in (found.detail or ""), found
+
+
+def test_half_an_engine(
+    examine: Callable[[str], Callable[[str], Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = examine("LoadsHalfAnEngineBackend")
+    assert run("contract: the float").ok
+    whole = next((tmp_path / "case").rglob("model.npz"))
+    monkeypatch.setenv("BROKEN_ENGINE", str(whole))
+    found = run("errors: a truncated")
+    assert found.status == "failed" and "loaded as an engine" in str(found.detail)
+
+
+def test_every_spoiled_backend_is_tried() -> None:
+    assert {name.removesuffix("Backend") for name in broken_names()} == {*SPOILED, "LoadsHalfAnEngine"}
+
+
+def test_a_check_that_can_say_nothing_is_no_pass(examine: Callable[[str], Callable[[str], Outcome]]) -> None:
+    later = examine("RefusesBackend")("placement: a session")
+    assert later.status == "not applicable" and "out of memory" in str(later.detail)
+    assert later.ok and not passed([later])
+
+
+def test_the_nearest_target_is_taken(installed: Path, numpy_target: Target) -> None:
+    assert choose_target("numpy").name == "numpy-cpu"
+    assert choose_target("onnxruntime").device == "CPUExecutionProvider"
+    assert choose_target("tensorrt-rtx", "rtx-30").name == "rtx-30"
+    with pytest.raises(InputError, match="for openvino, not for numpy"):
+        choose_target("numpy", "x86-vnni")
+    with pytest.raises(InputError, match="no target profile"):
+        choose_target("SwallowsBackend")
+    with pytest.raises(InputError, match="unknown backend"):
+        choose_target("nope")
+
+
+def test_command_line(
+    installed: Path, numpy_target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgetl.cli.main import _run
+
+    assert _run(["backend", "test", "numpy"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("✓") + text.count("–") == len(CHECKS) and "✗" not in text and "0 failed" in text
+    assert _run(["backend", "test", "numpy", "--target", "numpy-cpu", "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert document["passed"] and {check["name"] for check in document["checks"]} == {c.name for c in CHECKS}
+    assert document["target"] == "numpy-cpu"
+    assert _run(["backend", "ls", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["numpy"]["ok"] and rows["numpy"]["targets"] == ["numpy-cpu"]
+    assert "no driver" in rows["RaisesWhenAskedBackend"]["reason"]
