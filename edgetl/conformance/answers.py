@@ -132,6 +132,7 @@ def any_number(case: Case) -> str | None:
 
 @batch("an engine with a batch of four")
 def fixed_batch(case: Case) -> str | None:
+    case.engine("int8")
     target = case.target.model_copy(update={"batch": _FIXED_BATCH})
     models = case.model("int8", batch=_FIXED_BATCH)
     built = []

@@ -26,7 +26,7 @@ from edgetl.conformance.checking import (
     require,
     require_one_line,
 )
-from edgetl.engines import Engine
+from edgetl.engines import Engine, engine_spec
 from edgetl.errors import BackendError, MissingDependencyError
 
 errors = Checks("errors")
@@ -37,6 +37,7 @@ ALL = (errors, runtime)
 _GARBAGE = (b"", b"\x00garbage" * 50, b"hello", b"<html></html>", None)
 _DEVICES = ("NOPE", "CUDAExecutionProvider", "GPU.7", "")
 _SHARES = (0.0, 0.5, 0.95)
+_ANY = "engine"
 _TIME_LIMIT = 300.0
 _START = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 """Starts a file without importing the package it lies in."""
@@ -134,23 +135,23 @@ def garbage_is_not_quantized(case: Case) -> None:
 
 @errors("without its packages, available() gives a reason and the verbs one line")
 def missing_toolchain(case: Case) -> str:
-    engine = case.engine("int8")
+    spec = engine_spec(case.target, _ANY)
     request = {
         "verb": "missing",
-        "spec": _spec(engine.spec),
-        "engine": str(engine.folder / engine.spec.file),
+        "spec": _spec(spec),
+        "engine": str(case.new_folder() / spec.file),
         "model": str(case.network.backbone),
         "target": case.target.model_dump(mode="json"),
         "folder": str(case.new_folder()),
     }
     answer = _ask(request)[0]
     require("error" not in answer, f"available() raised {answer.get('error')}: {answer.get('said')}")
-    if answer["ok"]:
-        return "it is there without any package"
-    require_one_line(answer["reason"] or "", "the reason")
     for verb, found in answer["verbs"].items():
         if "error" in found:
             _require_error(found, doing=verb)
+    if answer["ok"]:
+        return "it is there without any package"
+    require_one_line(answer["reason"] or "", "the reason")
     return str(answer["reason"])
 
 

@@ -87,6 +87,7 @@ def one_image_at_a_time(case: Case) -> None:
 
 @quantize("nodes kept in float stay in float, or are refused")
 def keeps_float(case: Case) -> str | None:
+    case.engine("int8")
     kept = CONVOLUTIONS[:2]
     found: list[Path] = []
     said = refusal(

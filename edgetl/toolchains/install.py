@@ -72,9 +72,7 @@ def find_python(chosen: Toolchain) -> str:
 def _answers(python: str, version: str) -> bool:
     """Whether it really is that version and can make environments; a name on the PATH may be a hollow shim."""
     try:
-        done = subprocess.run(
-            [python, "-c", _PROBE], capture_output=True, text=True, check=False, timeout=60
-        )
+        done = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0 and done.stdout.strip() == version

@@ -113,6 +113,15 @@ def test_a_device_file_alone_is_no_device(monkeypatch: pytest.MonkeyPatch, targe
     devices._look_up.cache_clear()
 
 
+@pytest.mark.parametrize("device", ["NPU", "GPU"])
+def test_an_absent_device_is_one_line(device: str, kits: Callable[[str], Any], backend: Any) -> None:
+    if device in backend.available().devices:
+        pytest.skip("this machine has the device")
+    kit = kits("openvino")
+    with pytest.raises(BackendError, match=f"^OpenVINO sees no {device} here, only CPU"):
+        backend.load(kit.int8_engine, replace(kit.spec, device=device))
+
+
 def test_another_generation_is_no_device_of_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_has_file", lambda kind: True)
     present = devices.Device("Intel(R) AI Boost", "4000", ("FP16", "INT8"))

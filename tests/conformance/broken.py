@@ -1,4 +1,4 @@
-"""The example backend, spoiled in one way a class. Installed by the tests as a package of its own."""
+"""The example backend, spoiled in one way a class; two at the end are not. A package of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from edgetl_numpy import NumpyBackend
 
-from edgetl.backends.base import Placement, Precision, Proof, Session
+from edgetl.backends.base import PORTABLE, EngineSpec, Placement, Precision, Proof, Session
 from edgetl.errors import BackendError, InputError
 from edgetl.quantity import Quantity
 
@@ -277,6 +277,22 @@ class RaisesWhenAskedBackend(Named):
         raise RuntimeError("no driver")
 
 
+class NeedsAPackageBackend(Named):
+    def available(self) -> Any:
+        import onnxruntime
+
+        assert onnxruntime.__version__
+        return super().available()
+
+
+class LetsThroughBackend(Named):
+    def load(self, engine: Any, spec: Any, *, throughput: bool = False) -> Session:
+        import onnxruntime
+
+        assert onnxruntime.__version__
+        return super().load(engine, spec)
+
+
 class NoReasonBackend(Named):
     def available(self) -> Any:
         from edgetl.backends.base import Availability
@@ -310,3 +326,29 @@ class HeavyBackend(Named):
 class ForgetsVersionsBackend(Named):
     def versions(self) -> dict[str, str]:
         return {}
+
+
+class Elsewhere(Named):
+    """Not spoiled: an engine for a chip that is not here, proved by its builder."""
+
+    def obstacle(self, target: Any) -> str:
+        return "there is no such chip here"
+
+    def proof(self, engine: Any, spec: Any) -> Proof:
+        found = super().load(engine, spec)
+        latency = Quantity(1.5, None, None, 1, "estimated").to_dict()
+        estimate = {"source": "a table", "latency_ms": latency}
+        return Proof(found.precision(), Placement("chip", 1.0, None), {}, estimate)
+
+    def load(self, engine: Any, spec: Any, *, throughput: bool = False) -> Session:
+        raise BackendError(f"{engine.name} runs on the chip, which is not here")
+
+
+class OnThePortableModel(Elsewhere):
+    def simulator(self, spec: Any) -> EngineSpec:
+        return EngineSpec("onnxruntime", PORTABLE, spec.precision, "f32", "CPUExecutionProvider")
+
+
+class OnTheEngineItself(Elsewhere):
+    def simulator(self, spec: Any) -> EngineSpec:
+        return EngineSpec("numpy", spec.file, spec.precision, "f32", "cpu")

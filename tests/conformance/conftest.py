@@ -42,7 +42,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def broken_names() -> list[str]:
-    return re.findall(r"^class (\w+)\(Named\)", BROKEN.read_text(), re.MULTILINE)
+    return re.findall(r"^class (\w+)\((?:Named|Elsewhere)\)", BROKEN.read_text(), re.MULTILINE)
 
 
 def _describe(site: Path, name: str, version: str, entries: dict[str, str]) -> None:

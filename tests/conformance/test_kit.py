@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgetl.conformance import CHECKS, Outcome, choose_target, passed, run_checks
+from edgetl.conformance import CHECKS, Case, Outcome, choose_target, outcome, passed, run_checks
 from edgetl.conformance.network import CLASSES, answers, pictures, write_network
 from edgetl.errors import InputError
 from edgetl.profiles import Target
@@ -45,6 +45,8 @@ SPOILED = {
     "Refuses": ("contract: the float", "out of memory"),
     "Prints": ("output: standard output", "Unkown op target"),
     "RaisesWhenAsked": ("toolchain: available()", "no driver"),
+    "NeedsAPackage": ("errors: without its packages", "ModuleNotFoundError"),
+    "LetsThrough": ("errors: without its packages", "ModuleNotFoundError instead of"),
     "NoReason": ("toolchain: available()", "no reason"),
     "SupportsAll": ("supports: a made-up", "nothing is"),
     "NoSimulator": ("simulator: answers", "no simulator"),
@@ -76,6 +78,21 @@ def test_the_example_passes(installed: Path, numpy_target: Target) -> None:
     assert [f"{each.name}: {each.detail}" for each in found if not each.ok] == []
     assert passed(found) and len(found) == len(CHECKS)
     assert sum(each.status == "passed" for each in found) >= len(CHECKS) - 6
+
+
+@pytest.mark.parametrize(
+    ("name", "runs_its_files"), [("OnThePortableModel", False), ("OnTheEngineItself", True)]
+)
+def test_an_engine_that_is_simulated_passes(
+    name: str, runs_its_files: bool, numpy_target: Target, installed: Path, tmp_path: Path
+) -> None:
+    case = Case(numpy_target.model_copy(update={"backend": name}), tmp_path / "case")
+    found = {check.name: outcome(check, case) for check in CHECKS}
+    assert [f"{name}: {each.detail}" for name, each in found.items() if not each.ok] == []
+    for begins in ("simulator: answers", "estimate: every", "round trip: bundled", "placement: every"):
+        assert next(each for name, each in found.items() if name.startswith(begins)).status == "passed"
+    truncated = found["errors: a truncated engine is an error, or answers as before"]
+    assert (truncated.status == "passed") == runs_its_files
 
 
 @pytest.mark.parametrize("name", SPOILED)

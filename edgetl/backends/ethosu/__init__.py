@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import util
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Proof, Session
+from edgetl.backends.ethosu.build import ENGINE, INTEGER
 from edgetl.backends.ethosu.report import read_proof
 from edgetl.backends.ethosu.settings import VelaSettings
 from edgetl.backends.litert import DEVICE, LiteRtBackend
@@ -17,14 +18,8 @@ from edgetl.versions import versions
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
 
-ENGINE = "model_vela.tflite"
-"""What Vela makes of ``INTEGER``, under the name its own command line gives."""
-
-INTEGER = "model.tflite"
-"""The integer model before Vela, which LiteRT runs too."""
-
-LITERT = "LiteRT"
-"""Device name of the simulator."""
+SIMULATOR = "LiteRT"
+"""Device name of what answers for an engine."""
 
 _VELA = "ethos-u-vela"
 
@@ -38,7 +33,9 @@ class EthosUBackend(Backend):
     quantizers = LiteRtBackend.quantizers
 
     def available(self) -> Availability:
-        if util.find_spec("ethosu") is None:
+        try:
+            import ethosu.vela  # noqa: F401
+        except ImportError:
             return Availability(False, reason=str(MissingDependencyError(_VELA, self.extra)))
         beside = LiteRtBackend().available()
         return Availability(beside.ok, self.versions(), reason=beside.reason)
@@ -52,14 +49,17 @@ class EthosUBackend(Backend):
 
     def simulator(self, spec: EngineSpec) -> EngineSpec:
         """LiteRT, on the integer model that Vela compiled."""
-        return EngineSpec(self.name, INTEGER, spec.precision, spec.float_precision, LITERT)
+        return EngineSpec(self.name, INTEGER, spec.precision, spec.float_precision, SIMULATOR)
 
     def stand_in(self, spec: EngineSpec) -> EngineSpec:
         """LiteRT, on the ONNX as it converts it: the same integers up to the output."""
         return EngineSpec("litert", spec.file, spec.precision, spec.float_precision, DEVICE)
 
     def supports(self, model: Path, target: Target) -> list[str]:
-        return _building(self.extra).refused_operators(model, target)
+        from edgetl.backends.ethosu.support import refused_operators
+
+        with _toolchain():
+            return refused_operators(model, target)
 
     def build_parts(self, target: Target) -> Mapping[str, Any]:
         return VelaSettings.of(target).to_dict()
@@ -74,3 +74,40 @@ class EthosUBackend(Backend):
         out: Path,
     ) -> None:
         LiteRtBackend().quantize(model, calibration, recipe, target, keep_float, out)
+
+    def build(self, model: Path, target: Target, folder: Path) -> str:
+        from edgetl.backends.ethosu.build import make_engine
+
+        with _toolchain():
+            return make_engine(model, target, folder, versions(_VELA)[_VELA] or "unknown")
+
+    def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
+        return read_proof(engine, spec.precision)
+
+    def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
+        """The simulator's session; an engine itself is for firmware.
+
+        Raises:
+            BackendError: if asked for an engine itself, or the integer model can't be loaded.
+        """
+        if spec.device != SIMULATOR:
+            raise BackendError(
+                f"{engine.name} runs on an Ethos-U alone: give it to TensorFlow Lite Micro with the ethos-u "
+                f"operator and Arm's ethos-u core driver (edgetl runs {INTEGER} in LiteRT instead)"
+            )
+        with _toolchain():
+            from edgetl.backends.ethosu.session import IntegerSession
+
+            return IntegerSession(engine, spec)
+
+
+@contextlib.contextmanager
+def _toolchain() -> Iterator[None]:
+    """A package that is not there is told with the extra that brings it."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(error.name or _VELA, "ethosu") from error
+
+
+__all__ = ["ENGINE", "INTEGER", "SIMULATOR", "EthosUBackend"]

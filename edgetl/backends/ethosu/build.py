@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edgetl.backends.base import Calibration
 from edgetl.backends.ethosu.compiler import NPU_OPERATOR, Compiled, compile_apart
 from edgetl.backends.ethosu.firmware import write_firmware
 from edgetl.backends.ethosu.integer import read_integer
@@ -68,48 +64,6 @@ def make_engine(model: Path, target: Target, folder: Path, version: str) -> str:
     write_firmware(folder, compiled.engine, read.input, read.output, labels, about)
     write_report(folder, compiled, read.floats, settings, version)
     return ENGINE
-
-
-def refused_operators(model: Path, target: Target) -> list[str]:
-    """A line for each operator of an ONNX that the converter refuses or that Vela leaves to the CPU.
-
-    A float model is quantized first, with noise for images: which operators are taken does not depend on
-    the ranges.
-
-    Raises:
-        BackendError: if the quantizer or Vela fails.
-    """
-    from edgetl.backends.litert.convert import convert, refused
-
-    settings = VelaSettings.of(target)
-    if refusals := refused(model):
-        return refusals
-    with tempfile.TemporaryDirectory(prefix="edgetl-ethosu-") as work:
-        integer = Path(work) / INTEGER
-        quantized = _quantized(model, target, Path(work))
-        if refusals := refused(quantized, ends="integers"):
-            return refusals
-        integer.write_bytes(convert(quantized, ends="integers"))
-        floats = [f"{line}: computes in float" for line in read_integer(integer).floats]
-        return floats or list(compile_apart(integer, settings).left)
-
-
-def _quantized(model: Path, target: Target, work: Path) -> Path:
-    """The model itself if it is quantized, else one quantized for what its operators are."""
-    import onnx
-
-    from edgetl.backends.litert import LiteRtBackend
-    from edgetl.profiles import Recipe
-
-    graph = onnx.load(model, load_external_data=False).graph
-    if any(node.op_type == "QuantizeLinear" for node in graph.node):
-        return model
-    height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
-    noise = np.random.default_rng(0).integers(0, 256, (2, 1, height, width, 3), np.uint8)
-    out = work / "quantized.onnx"
-    recipe = Recipe(name="noise", title="what a model's operators are", images=len(noise))
-    LiteRtBackend().quantize(model, Calibration(lambda: iter(noise), len(noise)), recipe, target, [], out)
-    return out
 
 
 def _require_placement(compiled: Compiled, settings: VelaSettings) -> None:

@@ -22,7 +22,9 @@ NPU_OPERATOR = "ethos-u"
 _CHILD = Path(__file__).with_name("vela_child.py")
 _SECONDS = 900.0
 """Vela takes seconds for the networks that fit such a device; what takes this long hangs."""
-_REFUSAL = re.compile(r"Warning \(supported operators\) operator: (.+), ofm: '(.*)'\s*\n((?:Reason: .*\n)?)")
+_REFUSAL = re.compile(
+    r"Warning \(supported operators\) operator: (.+), ofm: '(.*)'\s*\n((?:Reason: .*(?:\n|$))?)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Compiled:
         summary: Vela's summary table: text or numbers by column.
         layers: one for each operator that Vela scheduled or left to the processor.
         refusals: why an operator was left to the processor, by the name of its output.
+        remarks: what else Vela complained of, of no operator by name.
         operators: of the compiled model; all but ``NPU_OPERATOR`` run on the processor.
     """
 
@@ -41,15 +44,17 @@ class Compiled:
     summary: Mapping[str, str | float]
     layers: tuple[Layer, ...]
     refusals: Mapping[str, str]
+    remarks: tuple[str, ...]
     operators: tuple[str, ...]
 
     @property
     def left(self) -> tuple[str, ...]:
         """One line for each operator that is not on the accelerator."""
-        told = {layer.output: layer.operator for layer in self.layers if not layer.on_npu}
+        general = " ".join(self.remarks) or "Vela tells no reason"
         lines = [
-            f"{operator} ({output})" + (f": {why}" if (why := self.refusals.get(output)) else "")
-            for output, operator in told.items()
+            f"{layer.operator} ({layer.output}): {self.refusals.get(layer.output, general)}"
+            for layer in self.layers
+            if not layer.on_npu
         ]
         beside = [name for name in self.operators if name != NPU_OPERATOR]
         return tuple(lines if len(lines) >= len(beside) else beside)
@@ -79,26 +84,34 @@ def compile_apart(model: Path, settings: VelaSettings, *, timeout: float = _SECO
                 folder=str(folder),
                 arguments=_arguments(settings, folder),
             )
-        printed = log.read_text(encoding="utf-8", errors="replace")
+        refusals, remarks = read_complaints(log.read_text(encoding="utf-8", errors="replace"))
         log.unlink()
         try:
             return Compiled(
                 (folder / "model_vela.tflite").read_bytes(),
                 read_summary(folder / f"model_summary_{settings.system_config}.csv"),
                 read_layers(folder / "model_per-layer.csv"),
-                read_refusals(printed),
+                refusals,
+                remarks,
                 tuple(answer["operators"]),
             )
         except (OSError, ValueError) as error:
             raise BackendError(f"Vela left tables of {model.name} that can't be read: {error}") from error
 
 
-def read_refusals(printed: str) -> dict[str, str]:
-    """Why operators were left to the processor, by output: ``CEIL: Unsupported opType``."""
-    found = {}
-    for operator, output, reason in _REFUSAL.findall(printed):
-        found[output] = f"{operator}, {reason.removeprefix('Reason: ').strip() or 'no reason told'}"
-    return found
+def read_complaints(printed: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Why operators were left to the processor, by output (``CEIL, Unsupported opType``), and other remarks.
+
+    Args:
+        printed: what Vela printed; its tables begin with a line of ``#``.
+    """
+    head = printed.partition("\n#")[0]
+    found = {
+        output: f"{operator}, {reason.removeprefix('Reason: ').strip() or 'no reason told'}"
+        for operator, output, reason in _REFUSAL.findall(head)
+    }
+    rest = [line.strip() for line in _REFUSAL.sub("", head).splitlines() if line.strip()]
+    return found, tuple(dict.fromkeys(rest))
 
 
 def _arguments(settings: VelaSettings, folder: Path) -> list[str]:

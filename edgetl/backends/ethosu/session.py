@@ -1,4 +1,4 @@
-"""The integer model before Vela in LiteRT, on the CPU: what an Ethos-U computes, up to Vela's own rewriting."""
+"""The integer model before Vela in LiteRT, on the CPU, for an engine that firmware alone can load."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ from edgetl.backends.litert.session import open_interpreter
 from edgetl.contract.stream import usable_cores
 from edgetl.errors import BackendError
 
-LITERT = "LiteRT"
-"""The device name of the simulator."""
-
 _ARITHMETIC = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -35,7 +32,7 @@ class IntegerSession(Session):
 
     def __init__(self, engine: Path, spec: EngineSpec) -> None:
         self._spec = spec
-        self._interpreter = open_interpreter(engine, engine, spec.threads or usable_cores())
+        self._interpreter = open_interpreter(engine, spec.threads or usable_cores())
         try:
             self._model = read_integer(engine)
         except BackendError as error:
@@ -72,4 +69,4 @@ class IntegerSession(Session):
         return Precision(self._spec.precision, majority(layers), rest, dict(layers))
 
     def placement(self) -> Placement:
-        return Placement(LITERT, 1.0, 1.0)
+        return Placement(self._spec.device, 1.0, 1.0)

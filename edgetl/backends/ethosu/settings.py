@@ -6,7 +6,6 @@ import configparser
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,13 +154,16 @@ def _own_config(target: Target, given: str) -> Path:
 
 
 def _packaged_config() -> Path:
-    """The configuration file in Vela's package, found without importing Vela."""
-    spec = util.find_spec("ethosu")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "config_files" / PACKAGED
-        if path.is_file():
-            return path
-    raise MissingDependencyError("ethos-u-vela", "ethosu")
+    """The configuration file in Vela's package, without importing Vela itself."""
+    try:
+        import ethosu
+    except ImportError as error:
+        raise MissingDependencyError("ethos-u-vela", "ethosu") from error
+    # a package without a file of its own may lie in several folders
+    found = [Path(folder) / "config_files" / PACKAGED for folder in ethosu.__path__]
+    if not (files := [path for path in found if path.is_file()]):
+        raise InputError(f"ethos-u-vela comes without {PACKAGED}; name your own file with vela_config")
+    return files[0]
 
 
 def _sections(config: Path) -> list[str]:

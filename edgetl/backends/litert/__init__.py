@@ -69,15 +69,22 @@ class LiteRtBackend(Backend):
             raise _missing(error) from error
         engine = folder / ENGINE
         engine.write_bytes(convert(model, batch=target.batch))
-        open_interpreter(engine, engine, threads=1)
+        open_interpreter(engine, threads=1)
         return engine.name
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
+        """Load a .tflite, or convert and load the ONNX that a head is refitted on."""
+        content = None
         try:
             from edgetl.backends.litert.session import LiteRtSession
+
+            if engine.suffix == ".onnx":
+                from edgetl.backends.litert.convert import convert
+
+                content = convert(engine)
         except ImportError as error:
             raise _missing(error) from error
-        return LiteRtSession(engine, spec, throughput=throughput)
+        return LiteRtSession(engine, spec, throughput=throughput, content=content)
 
 
 def _missing(error: ImportError) -> MissingDependencyError:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
+from onnx import shape_inference
 
 from edgetl.backends.litert.flatbuffer import Flatbuffer
 from edgetl.backends.litert.fusing import fuse
-from edgetl.backends.litert.graph import Graph, Refusal, describe, read_graph
+from edgetl.backends.litert.graph import Graph, Refusal, describe, read_graph, real_inputs
 from edgetl.backends.litert.lowering import Lowering
 from edgetl.backends.litert.operators import OPERATORS
 from edgetl.errors import BackendError
@@ -29,7 +30,8 @@ def convert(model: Path | onnx.ModelProto, *, batch: int = 1, ends: Ends = "pixe
     Args:
         batch: images an inference takes.
         ends: ``pixels-to-logits``: ``uint8`` pixels in, ``float32`` out; ``integers``: ``int8`` in, which is
-            the pixel less 128, and ``int8`` out, to be dequantized by the output tensor's scale and zero point.
+            the pixel less 128, and ``int8`` out, to be dequantized by the output tensor's scale and zero
+            point.
 
     Raises:
         BackendError: if TFLite can't take the model; names every node that it refuses.
@@ -55,7 +57,10 @@ def _convert(model: Path | onnx.ModelProto, batch: int, ends: Ends) -> tuple[byt
         return b"", [f"no ONNX file: {' '.join(str(error).split())}"]
     if reasons := _wrong_ends(loaded):
         return b"", reasons
-    graph, reasons = read_graph(loaded, batch)
+    try:
+        graph, reasons = read_graph(loaded, batch)
+    except shape_inference.InferenceError as error:
+        return b"", [f"the model contradicts itself: {' '.join(str(error).split())}"]
     fuse(graph)
     file = Flatbuffer()
     to = Lowering(graph, file, pixels=ends == "pixels-to-logits")
@@ -78,10 +83,9 @@ def _convert(model: Path | onnx.ModelProto, batch: int, ends: Ends) -> tuple[byt
 
 
 def _wrong_ends(model: onnx.ModelProto) -> list[str]:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    pixels = onnx.TensorProto.UINT8
-    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != pixels:
+    inputs = real_inputs(model.graph)
+    shapes = [len(value.type.tensor_type.shape.dim) for value in inputs]
+    if shapes != [4] or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
         return ["the input is not edgetl's uint8 [N, H, W, 3]; give the model its contract first"]
     if len(model.graph.output) != 1:
         return [f"it has {len(model.graph.output)} outputs; an image classifier has one"]
@@ -93,6 +97,7 @@ def _finish(graph: Graph, to: Lowering, file: Flatbuffer, ends: Ends) -> tuple[b
     if ends == "integers" and quant is None:
         return b"", [f"output {graph.output_name} is float; an engine of integers only can't have it"]
     output = to.value(graph.output, quant if ends == "integers" else None)
+    file.rename(output, graph.output_name)
     data = file.finish([to.entry], [output])
     if len(data) > _LARGEST:
         return b"", [f"the file would have {len(data) / 2**30:.1f} GiB; a flatbuffer holds 2"]

@@ -37,7 +37,7 @@ _VERSIONS = {
 
 @dataclass(frozen=True)
 class Scales:
-    """How a tensor's integers stand for real numbers: ``scale * (q - zero)``, along ``axis`` where several."""
+    """How a tensor's integers stand for real numbers: ``scale * (q - zero)``, along ``axis`` if several."""
 
     scale: npt.NDArray[np.float32]
     zero: npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Scales:
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """A buffer on a 16-byte boundary, as the schema asks and its generated Python code does not do."""
 
-    def Pack(self, builder: Any) -> Any:  # noqa: N802
+    def Pack(self, builder: Any) -> Any:
         data = None
         if self.data is not None:
             size = len(self.data)
@@ -95,6 +95,10 @@ class Flatbuffer:
             made.quantization.quantizedDimension = scales.axis
         self._tensors.append(made)
         return len(self._tensors) - 1
+
+    def rename(self, tensor: int, name: str) -> None:
+        """Call a tensor by another name."""
+        self._tensors[tensor].name = name
 
     def operator(
         self, operator: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None

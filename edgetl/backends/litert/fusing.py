@@ -1,17 +1,18 @@
-"""Brings a graph into the shape that TFLite has operators for; every step leaves the numbers' meaning alone."""
+"""Brings a graph into the shape that TFLite has operators for; every step leaves its meaning alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgetl.backends.litert.graph import Graph, Node, Quant
+from edgetl.backends.litert.graph import MOVES, Graph, Node, Quant, Tensor
 
-_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
-_KEEPS_RANGE = (*_MOVES, "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+Function = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+_KEEPS_RANGE = (*MOVES, "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
 _ACTIVATED = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization")
 _RESCALES = (*_ACTIVATED, "ReduceMean", "GlobalAveragePool", "AveragePool", "HardSwish", "Requantize")
 _FUSED = {(0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
@@ -64,9 +65,7 @@ def _read_pixels(graph: Graph) -> None:
 def _fuse_hard_swish(graph: Graph) -> None:
     """``x * HardSigmoid(x)``, with the sixth and the half that make it HardSwish."""
     producers, uses = graph.producers(), graph.uses()
-    for node in graph.nodes:
-        if node.operator != "Mul":
-            continue
+    for node in [node for node in graph.nodes if node.operator == "Mul"]:
         for gate, other in (node.inputs, node.inputs[::-1]):
             made = producers.get(gate)
             if made is None or made.operator != "HardSigmoid" or made.inputs[0] != other or uses[gate] != 1:
@@ -75,8 +74,7 @@ def _fuse_hard_swish(graph: Graph) -> None:
             if math.isclose(slope, 1 / 6, rel_tol=1e-4) and math.isclose(offset, 0.5, rel_tol=1e-4):
                 node.operator, node.inputs = "HardSwish", [other]
                 graph.nodes.remove(made)
-                _fuse_hard_swish(graph)
-                return
+                break
 
 
 def hard_sigmoid(node: Node) -> tuple[float, float]:
@@ -92,7 +90,12 @@ def _fuse_hard_sigmoid(graph: Graph) -> None:
         quant = graph.tensors[node.output].quant if node.output in graph.tensors else None
         if made is None or quant is None or made.operator != "Conv" or uses[made.output] != 1:
             continue
-        if not _integer_weights(graph, made):
+        between = graph.tensors.get(made.output)
+        if (
+            not _integer_weights(graph, made)
+            or between is None
+            or _implied_activation(between.quant) != "NONE"
+        ):
             continue
         made.attributes = {**made.attributes, "then": hard_sigmoid(node)}
         made.outputs = node.outputs
@@ -107,32 +110,35 @@ def _integer_weights(graph: Graph, node: Node) -> bool:
 
 
 def _infer_ranges(graph: Graph) -> None:
-    """A tensor between integer nodes gets a range where it has none in the file and it follows from others."""
+    """A tensor between integer nodes gets a range where the file has none and it follows from others."""
     while any(_infer(graph, node) for node in reversed(graph.nodes)):
         pass
 
 
 def _infer(graph: Graph, node: Node) -> bool:
-    result = graph.tensors.get(node.output)
-    if result is None:
+    result, source = graph.tensors.get(node.output), _only_input(graph, node)
+    if result is None or source is None:
         return False
-    sources = [graph.tensors.get(name) for name in graph.activations(node)]
-    if node.operator in _MOVES and result.quant and sources[0] and not sources[0].quant:
+    if node.operator in MOVES and result.quant and not source.quant:
         if graph.uses()[node.inputs[0]] == 1:
-            sources[0].quant = result.quant
-            return True
-        return False
-    if result.quant or node.output == graph.output or len(sources) != 1 or not sources[0]:
+            source.quant = result.quant
+        return source.quant is not None
+    if result.quant or node.output == graph.output or source.quant is None:
         return False
     users = [user for user in graph.nodes if node.output in user.inputs]
-    if sources[0].quant is None or not all(_takes_integers(graph, user, node.output) for user in users):
+    if not all(_takes_integers(graph, user, node.output) for user in users):
         return False
     if node.operator in _KEEPS_RANGE:
-        result.quant = sources[0].quant
+        result.quant = source.quant
     elif (function := unary(graph, node)) is not None:
-        reals = function(sources[0].quant.scale * (np.arange(-128, 128) - sources[0].quant.zero))
+        reals = function(source.quant.scale * (np.arange(-128, 128) - source.quant.zero))
         result.quant = Quant.covering(float(reals.min()), float(reals.max()))
     return result.quant is not None
+
+
+def _only_input(graph: Graph, node: Node) -> Tensor | None:
+    names = graph.activations(node)
+    return graph.tensors.get(names[0]) if len(names) == 1 else None
 
 
 def _takes_integers(graph: Graph, user: Node, name: str) -> bool:
@@ -146,7 +152,7 @@ def _takes_integers(graph: Graph, user: Node, name: str) -> bool:
     return all(tensor is not None and tensor.quant is not None for tensor in tensors)
 
 
-def unary(graph: Graph, node: Node) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None:
+def unary(graph: Graph, node: Node) -> Function | None:
     """What a node of one input computes, element by element."""
     if node.operator in ("Relu", "Clip"):
         return _clipper(graph, node)
@@ -160,7 +166,7 @@ def unary(graph: Graph, node: Node) -> Callable[[npt.NDArray[np.float64]], npt.N
     return None
 
 
-def _clipper(graph: Graph, node: Node) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None:
+def _clipper(graph: Graph, node: Node) -> Function | None:
     limits = clip_limits(graph, node)
     return None if limits is None else lambda x: np.clip(x, *limits)
 
@@ -175,7 +181,7 @@ def clip_limits(graph: Graph, node: Node) -> tuple[float, float] | None:
         if len(node.inputs) > index + 1 and (name := node.inputs[index + 1]):
             if name not in graph.constants:
                 return None
-            found[index] = float(graph.constants[name].value)
+            found[index] = graph.constants[name].value.item()
     # exporters write "no limit" as the largest float
     low, high = (value if abs(value) < 1e30 else math.copysign(math.inf, value) for value in found)
     return low, high
@@ -192,6 +198,16 @@ def fused_activation(limits: tuple[float, float], quant: Quant | None) -> str | 
     return _FUSED.get(limits)
 
 
+def _implied_activation(quant: Quant | None) -> str:
+    """What a quantized range may clip instead of an activation: onnxruntime drops those that it does."""
+    if quant is None:
+        return "NONE"
+    for (low, high), name in _FUSED.items():
+        if abs(quant.low - low) < quant.scale and abs(quant.high - high) < quant.scale:
+            return name
+    return "RELU" if quant.zero == -128 else "NONE"
+
+
 def _fuse_activations(graph: Graph) -> None:
     producers, uses = graph.producers(), graph.uses()
     for node in list(graph.nodes):
@@ -203,7 +219,9 @@ def _fuse_activations(graph: Graph) -> None:
         between, after = graph.tensors.get(node.inputs[0]), graph.tensors.get(node.output)
         if made.operator not in _ACTIVATED or not between or not after or "then" in made.attributes:
             continue
-        if between.quant is not None and after.quant is None:
+        if between.quant is not None and (
+            after.quant is None or _implied_activation(between.quant) != "NONE"
+        ):
             continue
         activation = fused_activation(limits, after.quant)
         if activation is None:
@@ -221,6 +239,11 @@ def _share_concat_scales(graph: Graph) -> None:
             continue
         for name in node.inputs:
             made, source = producers.get(name), graph.tensors.get(name)
-            if made and source and source.quant and result.quant and uses[name] == 1:
-                if made.operator in _RESCALES and "then" not in made.attributes:
-                    source.quant = result.quant
+            if made is None or source is None or None in (source.quant, result.quant) or uses[name] != 1:
+                continue
+            if made.operator in _RESCALES and "then" not in made.attributes:
+                clips = _implied_activation(source.quant)
+                if clips != "NONE" and made.operator not in _ACTIVATED:
+                    continue
+                made.activation = clips if made.activation == "NONE" else made.activation
+                source.quant = result.quant

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from edgetl.backends.litert.constant import Constant
+
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+"""Operators that leave the numbers and their order alone."""
 _SAME = ("Identity", "Dropout")
+_SMALL = 64
+"""Elements of a constant that may be a shape."""
 _EIGHT_BITS = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}
 
 
@@ -48,7 +55,8 @@ class Quant:
 
     def integers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
         found = np.rint(np.asarray(values, np.float64) / self.scale) + self.zero
-        return np.clip(found, -128, 127).astype(np.int8)
+        integers: npt.NDArray[np.int8] = np.clip(found, -128, 127).astype(np.int8)
+        return integers
 
 
 @dataclass
@@ -61,32 +69,6 @@ class Tensor:
     shape: tuple[int, ...]
     quant: Quant | None = None
     shift: float = 0.0
-
-
-@dataclass(frozen=True)
-class Constant:
-    """``value`` in float; where quantized, the ``integers`` and their ``scale``: one, or one an index of ``axis``.
-
-    ``integers`` is None where they have zero points or are not signed.
-    """
-
-    value: npt.NDArray[Any]
-    quantized: bool = False
-    integers: npt.NDArray[np.int8] | None = None
-    scale: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
-    axis: int = 0
-
-    def symmetric(self, axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
-        """Integers from -127 to 127 and a scale for each index of ``axis``, as TFLite wants weights."""
-        length = self.value.shape[axis]
-        fits = self.scale.size == 1 or (self.axis == axis and self.scale.size == length)
-        if self.integers is not None and fits and self.integers.min(initial=0) >= -127:
-            return self.integers, np.broadcast_to(self.scale, length)
-        others = tuple(index for index in range(self.value.ndim) if index != axis)
-        largest = np.abs(self.value).max(others).astype(np.float64)
-        scale = np.where(largest > 0, largest, 127) / 127
-        along = scale.reshape([-1 if index == axis else 1 for index in range(self.value.ndim)])
-        return np.clip(np.rint(self.value / along), -127, 127).astype(np.int8), scale
 
 
 @dataclass
@@ -139,12 +121,18 @@ def read_graph(model: onnx.ModelProto, batch: int) -> tuple[Graph, list[str]]:
         reader.nodes,
         reader.tensors,
         reader.constants,
-        model.graph.input[0].name,
+        real_inputs(model.graph)[0].name,
         reader.name(output),
         output,
     )
     _drop_unused(graph)
     return graph, reader.refused
+
+
+def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no constants, which old files list too."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in constants]
 
 
 def describe(name: str, operator: str, reason: object) -> str:
@@ -180,7 +168,9 @@ class _Reader:
         elif node.op_type == _DEQUANTIZE:
             self._dequantize(node, attributes.get("axis", 1))
         else:
-            inputs = [self.name(name) for name in node.input]
+            # what comes of a reshape is known from its result's shape
+            given = node.input[:1] if node.op_type in MOVES else node.input
+            inputs = [self.name(name) for name in given]
             name = node.name or node.output[0]
             self.nodes.append(Node(name, node.op_type, inputs, list(node.output), attributes))
 
@@ -190,9 +180,7 @@ class _Reader:
         if source in self.constants:
             raise Refusal("a constant is quantized in the graph; fold it first")
         quant = self._quant(node)
-        tensor = self.tensors.get(source)
-        if tensor is None:
-            raise Refusal("the shape of its input is not known")
+        tensor = self._tensor(source)
         if tensor.quant is None:
             tensor.quant = quant
         if tensor.quant == quant:
@@ -206,12 +194,17 @@ class _Reader:
         if source in self.constants:
             self.constants[real] = self._dequantized(node, axis)
             return
-        tensor = self.tensors[source]
+        tensor = self._tensor(source)
         if tensor.quant is None:
             tensor.quant = self._quant(node)
         elif len(node.input) > 2 and tensor.quant != self._quant(node):
             raise Refusal("it has another scale or zero point than the Quantize before it")
         self._same[real] = source
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise Refusal("the shape of its input is not known")
+        return self.tensors[name]
 
     def _quant(self, node: onnx.NodeProto) -> Quant:
         scale = self.constants.get(node.input[1])
@@ -222,7 +215,9 @@ class _Reader:
             raise Refusal("an activation with several scales")
         if zero.dtype not in _EIGHT_BITS:
             raise Refusal(f"quantized to {zero.dtype}; only 8 bits are")
-        return Quant(float(scale.value.reshape(())), int(zero.reshape(())) - _EIGHT_BITS[zero.dtype])
+        if not 0 < scale.value.item() < np.inf:
+            raise Refusal(f"a scale of {scale.value.item()}")
+        return Quant(float(scale.value.item()), int(zero.reshape(())) - _EIGHT_BITS[zero.dtype])
 
     def _zero(self, node: onnx.NodeProto) -> npt.NDArray[Any] | None:
         if len(node.input) < 3 or not node.input[2]:
@@ -231,24 +226,15 @@ class _Reader:
         return None if found is None else found.value
 
     def _dequantized(self, node: onnx.NodeProto, axis: int) -> Constant:
-        integers = self.constants[self.name(node.input[0])].value
-        scale = self.constants[node.input[1]].value.astype(np.float64)
-        zero = self._zero(node) if len(node.input) > 2 and node.input[2] else np.zeros(1, integers.dtype)
-        if zero is None:
-            raise Refusal("its zero point is no constant")
-        axis %= max(integers.ndim, 1)
-        spread = [-1 if index == axis else 1 for index in range(integers.ndim)] if scale.size > 1 else []
-        along = scale.reshape(spread)
-        value = integers.astype(np.float64) - zero.astype(np.float64).reshape(spread if zero.size > 1 else [])
-        value *= along
-        plain = integers.dtype == np.int8 and not zero.any()
-        return Constant(
-            value.astype(np.float32),
-            quantized=True,
-            integers=integers if plain else None,
-            scale=scale.reshape(-1),
-            axis=axis,
-        )
+        stored = self.constants[self.name(node.input[0])].stored
+        scale = self.constants.get(node.input[1])
+        zero = self._zero(node) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.int8)
+        if scale is None or zero is None:
+            raise Refusal("its scale or zero point is no constant")
+        if scale.stored.ndim > 1:
+            raise Refusal("a constant with scales for blocks")
+        along = scale.stored.astype(np.float64).reshape(-1)
+        return Constant(stored, along, zero.astype(np.int64).reshape(-1), axis % max(stored.ndim, 1))
 
 
 def _constant(attributes: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -261,15 +247,25 @@ def _constant(attributes: Mapping[str, Any]) -> npt.NDArray[Any]:
 
 
 def _shapes(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors whose sizes are known once the batch is."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    graph = fixed.graph
+    """Shapes of all tensors whose sizes are known once the batch is.
+
+    Only small constants, which may be shapes, go into the inference; it would copy the weights.
+    """
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = bare.graph
+    graph.name = "shapes"
+    graph.node.extend(model.graph.node)
+    graph.input.extend(real_inputs(model.graph))
     graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
-    del graph.value_info[:]
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _SMALL:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    for value in model.graph.output:
+        kind = value.type.tensor_type.elem_type
+        graph.output.append(helper.make_tensor_value_info(value.name, kind, None))
+    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
     values = [*inferred.input, *inferred.value_info, *inferred.output]
     shapes = {}
     for value in values:
@@ -286,5 +282,5 @@ def _drop_unused(graph: Graph) -> None:
     for node in reversed(graph.nodes):
         if needed & set(node.outputs):
             kept.append(node)
-            needed |= set(node.inputs[:1] if node.operator == "Reshape" else node.inputs)
+            needed |= set(node.inputs)
     graph.nodes[:] = reversed(kept)

@@ -9,8 +9,9 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 import numpy.typing as npt
 
+from edgetl.backends.litert.constant import Constant
 from edgetl.backends.litert.flatbuffer import Flatbuffer, Scales
-from edgetl.backends.litert.graph import Constant, Graph, Node, Quant, Refusal, Tensor
+from edgetl.backends.litert.graph import Graph, Node, Quant, Refusal, Tensor
 from edgetl.backends.litert.layout import constant_nhwc, nhwc
 
 
@@ -93,7 +94,7 @@ class Lowering:
         if not self.pixels:
             self.entry = self.file.tensor(name, shape, "int8", scales(quant))
             return self.entry
-        unsigned = Scales(np.float32([quant.scale]), np.asarray([quant.zero + 128], np.int64))
+        unsigned = scales(Quant(quant.scale, quant.zero + 128))
         self.entry = self.file.tensor(name, shape, "uint8", unsigned)
         signed = self.file.tensor(f"{name}/signed", shape, "int8", scales(quant))
         self.file.operator("QUANTIZE", [self.entry], [signed], schema.QuantizeOptionsT())
@@ -108,7 +109,7 @@ class Lowering:
         if not self.pixels:
             raise Refusal("the first layer takes float; an engine of integers only can't have it")
         shape = self.of(self.graph.input).shape
-        unsigned = Scales(np.float32([1]), np.asarray([0], np.int64))
+        unsigned = scales(Quant(1.0, 0))
         self.entry = self.file.tensor(self.graph.input, shape, "uint8", unsigned)
         made = self.file.tensor(f"{self.graph.input}/real", shape, "float32")
         self.file.operator("DEQUANTIZE", [self.entry], [made], schema.DequantizeOptionsT())
@@ -198,4 +199,5 @@ class Lowering:
 
 
 def scales(quant: Quant) -> Scales:
-    return Scales(np.float32([quant.scale]), np.asarray([quant.zero], np.int64))
+    """A quantization as the file has it."""
+    return Scales(np.asarray([quant.scale], np.float32), np.asarray([quant.zero], np.int64))

@@ -20,10 +20,12 @@ _UNIT = Quant(1 / 256, -128)
 
 
 def elementwise(to: Lowering, node: Node) -> None:
-    """``Add``, ``Sub`` and ``Mul``, of a constant a channel too, whose own scales TFLite has for weights only."""
+    """``Add``, ``Sub`` and ``Mul``; a constant a channel becomes weights, which have a scale each."""
     rank = len(to.of(node.output).shape)
     first, second = node.inputs
-    if rank == 4 and second in to.graph.constants and _channels(to, node, second):
+    if first in to.graph.constants and node.operator != "Sub":
+        first, second = second, first
+    if rank == 4 and second in to.graph.constants and _channels(to, node, first, second):
         return
     operands = [to.beside(name, node, rank) for name in (first, second)]
     for name in to.graph.activations(node):
@@ -34,16 +36,16 @@ def elementwise(to: Lowering, node: Node) -> None:
     to.file.operator(node.operator.upper(), operands, [to.output(node)], options)
 
 
-def _channels(to: Lowering, node: Node, constant: str) -> bool:
+def _channels(to: Lowering, node: Node, name: str, constant: str) -> bool:
     """Write an operator with one constant a channel as a factor and an offset; whether it is one."""
     value = to.graph.constants[constant].value
     channels = to.of(node.output).shape[1]
     shape = (1,) * (4 - value.ndim) + value.shape
-    if value.size != channels or shape[1] != channels or to.of(node.inputs[0]).shape[1] != channels:
+    if value.size != channels or shape[1] != channels or to.of(name).shape != to.of(node.output).shape:
         return False
     flat, ones, zeros = value.reshape(-1), np.ones(channels), np.zeros(channels)
     pair = {"Mul": (flat, zeros), "Add": (ones, flat), "Sub": (ones, -flat)}[node.operator]
-    per_channel(to, node, *pair)
+    per_channel(to, node, *pair, value=to.input(name), source=to.of(name).quant)
     return True
 
 
@@ -78,7 +80,7 @@ def softmax(to: Lowering, node: Node) -> None:
 
 
 def hard_swish(to: Lowering, node: Node) -> None:
-    """``HardSwish``; in integers on a CPU as ``x * gate(x)``, because XNNPACK has no HARD_SWISH of integers."""
+    """``HardSwish``; in integers on a CPU as ``x * gate(x)``: XNNPACK has no HARD_SWISH of integers."""
     result = to.of(node.output)
     value = to.input(node.inputs[0])
     if to.integer and to.pixels and len(result.shape) == 4:

@@ -35,18 +35,17 @@ _NAMES = {np.dtype(np.int8): "int8", np.dtype(np.float32): "f32"}
 
 
 class LiteRtSession(Session):
-    """Interpreters that take turns: each answers one batch at a time.
+    """Interpreters that take turns: each answers one batch at a time."""
 
-    An ONNX, as the refit of a head brings it, is converted first, which takes onnx.
-    """
-
-    def __init__(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> None:
+    def __init__(
+        self, engine: Path, spec: EngineSpec, *, throughput: bool = False, content: bytes | None = None
+    ) -> None:
+        """Open a .tflite: a file, or ``content`` that was made of the file ``engine``."""
         _require_known(spec)
         self._spec = spec
         self._workers = usable_cores() if throughput else 1
         threads = 1 if throughput else spec.threads or usable_cores()
-        source = _converted(engine) if engine.suffix == ".onnx" else engine
-        opened = [open_interpreter(source, engine, threads) for _ in range(self._workers)]
+        opened = [open_interpreter(engine, threads, content) for _ in range(self._workers)]
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for interpreter in opened:
             self._idle.put(interpreter)
@@ -91,7 +90,7 @@ class LiteRtSession(Session):
                 _drain(pending, consume)
 
     def precision(self) -> Precision:
-        """By the operands of the operators with weights, averages and gates that are written so among them."""
+        """By the operands of the operators with weights, of averages and gates too, which are written so."""
         layers: Counter[str] = Counter()
         for operator in self._operators:
             if operator["op_name"] in _ARITHMETIC:
@@ -103,28 +102,19 @@ class LiteRtSession(Session):
         return Placement(DEVICE, 1.0, 1.0)
 
 
-def open_interpreter(source: Path | bytes, engine: Path, threads: int) -> Any:
-    """An interpreter ready to run; LiteRT verifies the file before it reads it.
-
-    Args:
-        source: file or content; ``engine`` is what messages call it.
+def open_interpreter(engine: Path, threads: int, content: bytes | None = None) -> Any:
+    """An interpreter ready to run a file, or ``content`` in its stead; LiteRT verifies what it reads.
 
     Raises:
         BackendError: if it is no .tflite that LiteRT can run.
     """
-    model = {"model_content": source} if isinstance(source, bytes) else {"model_path": str(source)}
+    model = {"model_path": str(engine)} if content is None else {"model_content": content}
     try:
         interpreter = Interpreter(**model, num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError, OSError, TypeError) as error:
         raise failed("load", engine, error) from error
     return interpreter
-
-
-def _converted(model: Path) -> bytes:
-    from edgetl.backends.litert.convert import convert
-
-    return convert(model)
 
 
 def _require_known(spec: EngineSpec) -> None:

@@ -1,4 +1,4 @@
-"""Operators with weights: convolutions, products, one factor and offset a channel, and the pixels' normalisation."""
+"""Operators with weights: convolutions, products, and the normalisation of the pixels."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def product(to: Lowering, node: Node) -> None:
     if node.attributes.get("transA", 0) or alpha != 1.0 or (len(node.inputs) > 2 and beta != 1.0):
         raise Refusal(f"transA = 1, or alpha and beta of {factors}; only plain products are known")
     source = to.of(node.inputs[0])
-    if to.constant(node, 1).value.ndim != 2 or len(source.shape) != 2:
+    if len(to.constant(node, 1).shape) != 2 or len(source.shape) != 2:
         raise Refusal("a product of other than two matrices")
     transposed = bool(node.attributes.get("transB", 0))
     filters, along = _filters(to, node, 0 if transposed else 1)
@@ -91,7 +91,7 @@ def batch_normalization(to: Lowering, node: Node) -> None:
 
 
 def pixels(to: Lowering, node: Node) -> None:
-    """The prefix: a mere reading of the grey levels where the channels are alike, else a factor and offset each."""
+    """The prefix: where the channels are alike a mere reading of the grey levels, else a factor for each."""
     result = to.of(node.output)
     if "mean" not in node.attributes:
         if result.quant is None:

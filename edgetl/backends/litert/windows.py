@@ -56,8 +56,10 @@ def max_pool(to: Lowering, node: Node) -> None:
 
 
 def average_pool(to: Lowering, node: Node) -> None:
-    """``AveragePool``: a depthwise convolution of equal weights, which XNNPACK has for integers, where padding
-    counts or there is none; TFLite's own, whose SAME leaves its padding out, where it does not count."""
+    """``AveragePool``: a depthwise convolution of equal weights, which XNNPACK has in integers.
+
+    Where padding is not to count it is TFLite's own operator, whose SAME leaves the padding out.
+    """
     where = _window(to, node)
     ends = node.attributes.get("pads", (0, 0, 0, 0))[2:]
     if not any(where.before + where.after) or node.attributes.get("count_include_pad", 0):

@@ -54,6 +54,15 @@ class OnnxRuntimeBackend(Backend):
         """The same model on the CPU, for every other provider."""
         return None if spec.device == CPU else replace(spec, device=CPU, options={})
 
+    def supports(self, model: Path, target: Target) -> list[str]:
+        try:
+            from edgetl.backends.onnxruntime.support import refused
+        except ImportError as error:
+            raise MissingDependencyError("onnxruntime", "onnxruntime") from error
+        precisions = (target.precision, target.float_precision)
+        spec = EngineSpec(self.name, PORTABLE, *precisions, target.device, target.options)
+        return refused(model, spec, self.obstacle(target))
+
     def quantize(
         self,
         model: Path,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.device.environment import environment
-from edgetl.errors import InputError, MissingDependencyError
+from edgetl.errors import BackendError, InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from edgetl.profiles import Target
@@ -110,6 +110,17 @@ def obstacle(target: Target) -> str | None:
     elif target.precision == "int8" and "INT8" not in found.capabilities:
         return f"{found.name} does not compute in INT8; {target.name} needs a device that does"
     return None
+
+
+def require_present(device: str) -> None:
+    """Refuse a device that is not here, before OpenVINO does so in words about its libraries.
+
+    Raises:
+        BackendError: naming it.
+    """
+    for name in members(device):
+        if family(name) != CPU and isinstance(why := _look_up(name), str):
+            raise BackendError(why)
 
 
 def _has_file(kind: str) -> bool:

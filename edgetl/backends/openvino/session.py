@@ -24,7 +24,15 @@ from edgetl.backends.base import (
     image_shape,
     majority,
 )
-from edgetl.backends.openvino.devices import ALLOW, NPU, composite, family, members, require_one_device
+from edgetl.backends.openvino.devices import (
+    ALLOW,
+    NPU,
+    composite,
+    family,
+    members,
+    require_one_device,
+    require_present,
+)
 from edgetl.errors import BackendError
 
 _PRECISIONS = {"f32": ov.Type.f32, "bf16": ov.Type.bf16, "f16": ov.Type.f16}
@@ -36,6 +44,7 @@ _NOT_EXECUTED = ("Parameter", "Result", "Constant")
 class OpenVinoSession(Session):
     def __init__(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> None:
         require_one_device(spec.device, spec.options)
+        require_present(spec.device)
         core = ov.Core()
         self._nodes: dict[str, str] = {}
         try:

@@ -16,6 +16,7 @@ import numpy as np
 PROVIDER = "QNNExecutionProvider"
 BATCH = "N"
 _ERRORS, _VERBOSE = 3, 0
+_WEIGHT_QUANTIZER = "WeightBiasQuantization"
 
 _open: dict[str, Any] = {}
 
@@ -64,7 +65,8 @@ def open_session(
     # quantizing the graph's inputs and outputs is left to the CPU unless told otherwise
     mine = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), "offload_graph_io_quantization": "0"}
     options.add_provider_for_devices(_devices(), {**mine, **provider})
-    return onnxruntime.InferenceSession(model, options)
+    # onnxruntime would quantize the weights of a node that was left in float between quantized ones
+    return onnxruntime.InferenceSession(model, options, disabled_optimizers=[_WEIGHT_QUANTIZER])
 
 
 def build(model: str, context: str, notes: str, provider: dict[str, str], batch: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _TYPES = {
     "0x316": "int16",
     "0x232": "f16",  # float32 tensors are computed in half precision: the provider's default
     "0x216": "f16",
+    "0x108": "uint8",
 }
 """Precision by ``Qnn_DataType_t`` of the SDK's ``QnnTypes.h``."""
 
@@ -80,6 +81,8 @@ def compile_context(model: Path, soc: Soc, batch: int, folder: Path, seconds: fl
             f"QNN compiled {model.name} for soc_model {blob.get('soc_model')}, HTP {blob.get('htp_arch')}; "
             f"asked were {soc.model} and {soc.arch}"
         )
+    if any((item["operator"], item["precision"]) == ("Cast", "uint8") for item in facts["operators"]):
+        raise BackendError(f"{model.name} casts uint8 to float, which the HTP gets wrong; dequantize instead")
     (folder / FACTS).write_text(json.dumps(facts, indent=1, sort_keys=True))
     return CONTEXT
 

@@ -108,9 +108,9 @@ def _convolve(
 def start_from_pixels(model: onnx.ModelProto) -> None:
     """Rewrite the prefix to begin with ``DequantizeLinear`` instead of ``Cast``, in place.
 
-    ``Cast, Transpose, (Sub, Div,) Quantize`` becomes ``Dequantize, Transpose, Quantize``. Before anything else
-    a dequantization by one takes the place of the ``Cast``, which the HTP accepts and gets wrong: in the
-    emulation of QNN 2.51 the float tensor has little to do with the pixels.
+    ``Cast, Transpose, (Sub, Div,) Quantize`` becomes ``Dequantize, Transpose, Quantize``. Before anything
+    else, a dequantization by one takes the place of the ``Cast``, which the HTP accepts and gets wrong: in
+    the emulation of QNN 2.51 the float tensor has little to do with the pixels.
     """
     graph = model.graph
     chain = _follow(graph, INPUT, (*_PREFIX, "QuantizeLinear")) or _follow(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgetl.backends.base import PORTABLE, Availability, Backend, Calibration, EngineSpec, Proof, Session
-from edgetl.errors import BackendError, EdgetlError, InputError, MissingDependencyError
+from edgetl.backends.base import (
+    PORTABLE,
+    Availability,
+    Backend,
+    Calibration,
+    EngineSpec,
+    Proof,
+    Session,
+    UInt8,
+)
+from edgetl.errors import BackendError, InputError, MissingDependencyError
 from edgetl.toolchains import how_to_get, version
 from edgetl.versions import version_of
 
@@ -51,9 +60,11 @@ class RknnBackend(Backend):
         return EngineSpec(self.name, PORTABLE, spec.precision, spec.float_precision, _SIMULATOR, options)
 
     def supports(self, model: Path, target: Target) -> list[str] | None:
-        from edgetl.backends.rknn.support import refused
+        from edgetl.backends.rknn.toolkit import toolkit
 
-        return refused(model, _soc(target))
+        with toolkit() as child:
+            refused = child.check(model, _soc(target), int8=target.precision == "int8")
+        return [refused] if refused else []
 
     def quantize(
         self,
@@ -84,6 +95,23 @@ class RknnBackend(Backend):
         from edgetl.backends.rknn.compiled import read_proof
 
         return None if spec.device == _SIMULATOR else read_proof(engine, spec)
+
+    def analyse(self, reference: Path, model: Path, target: Target, images: UInt8) -> Mapping[str, Any]:
+        """The toolkit's error analysis of a quantized model, layer by layer.
+
+        Args:
+            reference: the float ONNX that ``model`` was quantized from; its head may be another.
+            images: ``uint8 [n, H, W, 3]``, some calibration images; the first is analysed.
+
+        Raises:
+            BackendError: if the toolkit fails.
+        """
+        from edgetl.backends.rknn.analysis import read_analysis
+        from edgetl.backends.rknn.toolkit import toolkit
+
+        with toolkit() as child:
+            answer = child.analyse(reference, model, _soc(target), images)
+        return read_analysis(answer["table"], answer["cosine"], version(_TOOLCHAIN) or "unknown", len(images))
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         if not engine.is_file():

@@ -21,7 +21,7 @@ _TABLE = "Network Layer Information Table"
 _STAMP = re.compile(r"^[A-Z] RKNN: \[[\d:.]+\] ")
 _ROW = re.compile(
     r"(?P<id>\d+)\s+(?P<op>\S+)\s+(?P<type>[A-Z]+\d*)\s+(?P<target>CPU|NPU|GPU)\s+\S+\s+\S+\s+"
-    r"(?P<ddr>\d+)/(?P<npu>\d+)/(?P<total>\d+)\s+(?:[\d.]+%\s+)?[\d.]+\s+(?P<name>\S.*?)\s*$"
+    r"(?P<ddr>\d+)/(?P<npu>\d+)/(?P<total>\d+)\s+(?:[\d.]+%\s+)?[\d.]+(?:\s+(?P<name>\S.*?))?\s*$"
 )
 _TYPES = {"INT8": "int8", "FLOAT16": "f16", "FLOAT": "f32", "BFLOAT16": "bf16"}
 _BOUNDS = ("InputOperator", "OutputOperator")
@@ -66,7 +66,8 @@ def read_layers(report: str) -> list[Layer]:
         in_table = True
         if found["op"] not in _BOUNDS:
             precision = _TYPES.get(found["type"], found["type"].lower())
-            layers.append(Layer(found["name"], found["op"], precision, found["target"], int(found["total"])))
+            name = found["name"] or found["op"]
+            layers.append(Layer(name, found["op"], precision, found["target"], int(found["total"])))
     if not layers:
         raise BackendError("RKNN-Toolkit2 printed no table of layers; cannot prove precision and placement")
     return layers

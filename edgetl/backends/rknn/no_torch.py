@@ -16,7 +16,9 @@ class _Absent(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise RuntimeError(f"RKNN-Toolkit2 asked for {self.__name__}.{name}, which its environment leaves out")
+        raise RuntimeError(
+            f"RKNN-Toolkit2 asked for {self.__name__}.{name}, which its environment leaves out"
+        )
 
 
 def _no_grad() -> Callable[[Any], Any]:

@@ -20,7 +20,6 @@ from edgetl.toolchains import how_to_get, installed
 TOOLCHAIN = "rknn"
 _CHILD = Path(__file__).with_name("child.py")
 _COMPILE_SECONDS = 1800.0
-_READ_SECONDS = 600.0
 _IMAGE_SECONDS = 60.0
 
 
@@ -40,9 +39,18 @@ class Toolkit:
         """Compile ``model`` for the simulator; the answer is that of ``build``."""
         return self.worker.ask("open", timeout=_COMPILE_SECONDS, model=str(model.resolve()), soc=soc)
 
-    def load(self, model: Path, soc: str) -> None:
-        """Read ``model`` only."""
-        self.worker.ask("load", timeout=_READ_SECONDS, model=str(model.resolve()), soc=soc)
+    def check(self, model: Path, soc: str, *, int8: bool) -> str | None:
+        """Why the toolkit refuses ``model``; None if it takes it."""
+        request = {"model": str(model.resolve()), "soc": soc, "int8": int8}
+        refused: str | None = self.worker.ask("check", timeout=_COMPILE_SECONDS, **request)["refused"]
+        return refused
+
+    def analyse(self, reference: Path, model: Path, soc: str, images: UInt8) -> Mapping[str, Any]:
+        """Error analysis of ``model``: ``table`` as it is printed, and ``cosine`` of what was analysed to it."""
+        source = self.folder / "images.npy"
+        np.save(source, images)
+        models = {"reference": str(reference.resolve()), "model": str(model.resolve())}
+        return self.worker.ask("analyse", timeout=_COMPILE_SECONDS, soc=soc, images=str(source), **models)
 
     def run(self, images: UInt8) -> Float32:
         """Logits of ``uint8 [N, H, W, 3]`` through the opened model."""

@@ -66,9 +66,7 @@ def toolkit_form(model: onnx.ModelProto) -> ToolkitForm:
         raise ValueError("the model's uint8 input is not followed by edgetl's prefix")
     batch, height, width, _ = shape
     del graph.input[:], graph.value_info[:]
-    graph.input.append(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3, height, width])
-    )
+    graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3, height, width]))
     return ToolkitForm(model, _by_channel(mean), _by_channel(std), shape)
 
 
@@ -81,7 +79,9 @@ def _quantized_input(
     )
     return [
         helper.make_node("QuantizeLinear", [_INPUT, _SCALE, _ZERO], [_INTEGERS], name=f"{_INPUT}/quantize"),
-        helper.make_node("DequantizeLinear", [_INTEGERS, _SCALE, _ZERO], [output], name=f"{_INPUT}/dequantize"),
+        helper.make_node(
+            "DequantizeLinear", [_INTEGERS, _SCALE, _ZERO], [output], name=f"{_INPUT}/dequantize"
+        ),
     ]
 
 
@@ -143,7 +143,8 @@ def _lowered(model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.version_converter.convert_version(lowered, OPSET)
     except Exception as error:  # onnx raises what it likes
         raise ValueError(
-            f"opset {main.version} can't be lowered to {OPSET}, which RKNN-Toolkit2 takes: {changed[0]} differs"
+            f"opset {main.version} can't be lowered to {OPSET}, the newest RKNN-Toolkit2 takes: "
+            f"{changed[0]} is newer"
         ) from error
 
 

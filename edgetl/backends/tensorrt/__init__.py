@@ -68,6 +68,11 @@ class TensorRtBackend(Backend):
             "onnxruntime", "model.onnx", spec.precision, spec.float_precision, "CPUExecutionProvider", options
         )
 
+    def supports(self, model: Path, target: Target) -> list[str]:
+        from edgetl.backends.tensorrt.support import refused
+
+        return refused(self.name, model, BuildSettings.of(target))
+
     def quantize(
         self,
         model: Path,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgetl.backends.ethosu import compiler
-from edgetl.backends.ethosu.compiler import NPU_OPERATOR, compile_apart, read_refusals
+from edgetl.backends.ethosu.compiler import NPU_OPERATOR, compile_apart, read_complaints
 from edgetl.backends.ethosu.settings import VelaSettings
 from edgetl.errors import BackendError
 
@@ -109,7 +109,10 @@ def test_tables_of_another_version_are_one_line(
         compile_apart(handmade("RELU"), settings)
 
 
-def test_refusals_without_a_reason_are_read_too() -> None:
+def test_complaints_are_told_from_tables() -> None:
     warning = "\nWarning (supported operators) operator: {}, ofm: '{}'\n"
-    printed = f"{warning.format('A', 'x')}Reason: because\n{warning.format('B', 'y')}\n"
-    assert read_refusals(printed) == {"x": "A, because", "y": "B, no reason told"}
+    named = f"{warning.format('A', 'x')}Reason: because\n{warning.format('B', 'y')}\n"
+    printed = f"Scales must be positive.\nScales must be positive.\n{named}\n####\nPerformance\n"
+    found, remarks = read_complaints(printed)
+    assert found == {"x": "A, because", "y": "B, no reason told"}
+    assert remarks == ("Scales must be positive.",)
