@@ -1,12 +1,29 @@
-"""The nodes of an ONNX file by operator, for whoever tells which of them a toolchain refuses."""
+"""Reading ONNX files: whole, and their nodes by operator, for whoever tells which a toolchain refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgetl.errors import BackendError
 
 if TYPE_CHECKING:
     import onnx
+
+
+def read_onnx(model: Path) -> onnx.ModelProto:
+    """Load an ONNX file.
+
+    Raises:
+        BackendError: if it is none.
+    """
+    import onnx
+
+    try:
+        return onnx.load(model)
+    except Exception as error:  # protobuf's decode error has moved between its versions
+        raise BackendError(f"cannot read {model.name}: {' '.join(str(error).split())}") from error
 
 
 def every_node(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:

@@ -53,7 +53,7 @@ def _missing(request: dict[str, Any]) -> None:
 
     spec = EngineSpec(**request["spec"])
     backend = get_backend(spec.backend)
-    sys.meta_path.insert(0, _Missing(type(backend).__module__.partition(".")[0]))
+    sys.meta_path.insert(0, _Missing())
     folder = Path(request["folder"])
     target = Target(**request["target"])
     none = Calibration(lambda: (), 0)
@@ -81,8 +81,9 @@ def _done(result: object) -> dict[str, Any]:
 class _Missing(MetaPathFinder):
     """Finds the standard library, edgetl with what it requires, onnx, the backend's own package; no more."""
 
-    def __init__(self, own: str) -> None:
-        self._allowed = {*_ALLOWED, own, *sys.stdlib_module_names}
+    def __init__(self) -> None:
+        loaded = {name.partition(".")[0] for name in sys.modules}  # listing backends took these
+        self._allowed = {*_ALLOWED, *loaded, *sys.stdlib_module_names}
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         del path, target

@@ -37,8 +37,8 @@ _TOOLCHAINS = (
         title="RKNN-Toolkit2 for Rockchip NPUs",
         version="2.5.0",
         pythons=("3.11", "3.12", "3.10"),
-        # what it needs to read ONNX, build, simulate and analyse. Its wheel asks for torch too, five gigabytes
-        # that only its PyTorch importer calls, and for OpenCV with a graphical interface.
+        # what it needs to read ONNX, build, simulate and analyse. Its wheel asks for torch too, five
+        # gigabytes that only its PyTorch importer calls, and for OpenCV with a graphical interface.
         requirements=(
             "rknn-toolkit2==2.5.0",
             "fast-histogram==0.14",

@@ -64,13 +64,13 @@ def find_python(chosen: Toolchain) -> str:
             return candidate
     wanted = ", ".join(sorted(chosen.pythons, key=lambda version: int(version.split(".")[1])))
     raise EdgetlError(
-        f"{chosen.title} {chosen.version} needs Python {wanted} with its venv module, and none is on the PATH "
-        f"(this is {here}); install one"
+        f"{chosen.title} {chosen.version} needs Python {wanted} with its venv module; "
+        f"this is {here} and none of them is on the PATH"
     )
 
 
 def _answers(python: str, version: str) -> bool:
-    """Whether it really is that version and can make environments; a name on the PATH may be a hollow shim."""
+    """Whether it is that version and can make environments; what the PATH names may be a hollow shim."""
     try:
         done = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

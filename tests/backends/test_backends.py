@@ -41,7 +41,7 @@ def test_onnxruntime_does_not_fall_back_silently(kits: Any, monkeypatch: pytest.
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(InputError, match="known: onnxruntime, openvino"):
+    with pytest.raises(InputError, match="known: ethosu, litert, onnxruntime, openvino"):
         get_backend("nope")
 
 

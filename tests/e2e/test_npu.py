@@ -82,7 +82,10 @@ def test_no_latency(engines: dict[str, dict[str, Any]]) -> None:
 
 def test_all_of_it_is_on_the_npu(engines: dict[str, dict[str, Any]]) -> None:
     for name in (QUALCOMM, ARM):
-        assert engines[name]["placement"]["share_of_nodes"] == 1.0 and not engines[name]["placement"]["elsewhere"]
+        assert (
+            engines[name]["placement"]["share_of_nodes"] == 1.0
+            and not engines[name]["placement"]["elsewhere"]
+        )
     assert engines[INTEL]["state"] == "uncompiled" and engines[INTEL]["placement"] is None
 
 

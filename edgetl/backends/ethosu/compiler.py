@@ -110,7 +110,7 @@ def read_complaints(printed: str) -> tuple[dict[str, str], tuple[str, ...]]:
         output: f"{operator}, {reason.removeprefix('Reason: ').strip() or 'no reason told'}"
         for operator, output, reason in _REFUSAL.findall(head)
     }
-    rest = [line.strip() for line in _REFUSAL.sub("", head).splitlines() if line.strip()]
+    rest = [line.strip(" .") for line in _REFUSAL.sub("", head).splitlines() if line.strip()]
     return found, tuple(dict.fromkeys(rest))
 
 

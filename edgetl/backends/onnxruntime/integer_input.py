@@ -27,11 +27,11 @@ def use_integer_input(model: onnx.ModelProto) -> bool:
         Whether the graph had that shape, channel-independent, and was rewritten.
     """
     graph = model.graph
-    chain = _follow(graph, INPUT, ("Cast", "Transpose", "Sub", "Div", "QuantizeLinear", "DequantizeLinear"))
+    chain = follow(graph, INPUT, ("Cast", "Transpose", "Sub", "Div", "QuantizeLinear", "DequantizeLinear"))
     if chain is None:
         return False
     cast, transpose, subtract, divide, _, dequantize = chain
-    mean, deviation = _constant(graph, subtract.input[1]), _constant(graph, divide.input[1])
+    mean, deviation = float_constant(graph, subtract.input[1]), float_constant(graph, divide.input[1])
     if mean is None or deviation is None or np.ptp(mean) or np.ptp(deviation):
         return False
     zero_point = round(float(mean.flat[0]))
@@ -54,11 +54,11 @@ def use_integer_input(model: onnx.ModelProto) -> bool:
     del graph.node[:], graph.value_info[:]
     graph.node.extend([layout, pixels, *kept])
     graph.value_info.extend(values)
-    _drop_unused(graph)
+    drop_unused(graph)
     return True
 
 
-def _follow(graph: onnx.GraphProto, start: str, operators: tuple[str, ...]) -> list[onnx.NodeProto] | None:
+def follow(graph: onnx.GraphProto, start: str, operators: tuple[str, ...]) -> list[onnx.NodeProto] | None:
     """The chain of nodes of these operators from a tensor, each the only user of the one before."""
     chain: list[onnx.NodeProto] = []
     tensor = start
@@ -71,14 +71,14 @@ def _follow(graph: onnx.GraphProto, start: str, operators: tuple[str, ...]) -> l
     return chain
 
 
-def _constant(graph: onnx.GraphProto, name: str) -> np.ndarray | None:
+def float_constant(graph: onnx.GraphProto, name: str) -> np.ndarray | None:
     found = next((tensor for tensor in graph.initializer if tensor.name == name), None)
     if found is None or found.data_type != TensorProto.FLOAT:
         return None
     return numpy_helper.to_array(found)
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

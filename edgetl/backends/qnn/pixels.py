@@ -15,7 +15,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgetl.backends.onnxruntime.integer_input import _constant, _drop_unused, _follow
+from edgetl.backends.onnxruntime.integer_input import (
+    drop_unused,
+    float_constant,
+    follow,
+)
 from edgetl.contract.onnx_prefix import INPUT
 
 _PREFIX = ("Cast", "Transpose", "Sub", "Div")
@@ -46,11 +50,11 @@ def fix_pixel_ranges(model: onnx.ModelProto) -> PixelRanges:
         model: float; changed in place.
     """
     graph = model.graph
-    chain = _follow(graph, INPUT, _PREFIX)
+    chain = follow(graph, INPUT, _PREFIX)
     if chain is None:
         return PixelRanges()
     cast, transpose, subtract, divide = chain
-    mean, deviation = _constant(graph, subtract.input[1]), _constant(graph, divide.input[1])
+    mean, deviation = float_constant(graph, subtract.input[1]), float_constant(graph, divide.input[1])
     if mean is None or deviation is None:
         return PixelRanges()
     zero_point = round(float(mean.flat[0]))
@@ -102,7 +106,7 @@ def _convolve(
         )
     )
     graph.node.remove(divide)
-    _drop_unused(graph)
+    drop_unused(graph)
 
 
 def start_from_pixels(model: onnx.ModelProto) -> None:
@@ -113,7 +117,7 @@ def start_from_pixels(model: onnx.ModelProto) -> None:
     the emulation of QNN 2.51 the float tensor has little to do with the pixels.
     """
     graph = model.graph
-    chain = _follow(graph, INPUT, (*_PREFIX, "QuantizeLinear")) or _follow(
+    chain = follow(graph, INPUT, (*_PREFIX, "QuantizeLinear")) or follow(
         graph, INPUT, ("Cast", "Transpose", "QuantizeLinear")
     )
     if chain is None or not _is_unsigned(graph, chain[-1]):
@@ -133,7 +137,7 @@ def start_from_pixels(model: onnx.ModelProto) -> None:
     del graph.node[:], graph.value_info[:]
     graph.node.extend([pixels, layout, again, *kept])
     graph.value_info.extend(values)
-    _drop_unused(graph)
+    drop_unused(graph)
 
 
 def _is_unsigned(graph: onnx.GraphProto, quantize: onnx.NodeProto) -> bool:
@@ -142,7 +146,7 @@ def _is_unsigned(graph: onnx.GraphProto, quantize: onnx.NodeProto) -> bool:
 
 
 def _dequantize_by_one(graph: onnx.GraphProto) -> None:
-    chain = _follow(graph, INPUT, ("Cast",))
+    chain = follow(graph, INPUT, ("Cast",))
     if chain is None:
         return
     graph.initializer.extend(

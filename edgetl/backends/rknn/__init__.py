@@ -1,4 +1,4 @@
-"""Rockchip's NPUs by RKNN-Toolkit2, which lives in an environment of its own: ``edgetl toolchain install rknn``."""
+"""Rockchip's NPUs by RKNN-Toolkit2, which lives in an environment of its own: see ``edgetl.toolchains``."""
 
 from __future__ import annotations
 

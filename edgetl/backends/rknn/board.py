@@ -25,9 +25,8 @@ def obstacle_to(soc: str, compatible: Path = _COMPATIBLE) -> str | None:
     names = re.findall(r"rockchip,([\w-]+)", read_text(compatible))
     if not names:
         return f"there is no Rockchip NPU here; the engine is for {soc}"
-    if not any(
-        re.fullmatch(rf"{soc}(s\d?)?", name) for name in names
-    ):  # an RK3588S is an RK3588 with fewer pins
+    # an RK3588S is an RK3588 with fewer pins
+    if not any(re.fullmatch(rf"{soc}(s\d?)?", name) for name in names):
         return f"this board's SoC is {names[-1]}; the engine is for {soc}"
     if util.find_spec("rknnlite") is None:
         return f"{_PACKAGE} is not installed; install it with: pip install {_PACKAGE}"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from child_toolkit import believe, compiled, infer
-from toolkit_form import ToolkitForm, toolkit_form
+from child_toolkit import believe, compiled, infer  # type: ignore[import-not-found]
+from toolkit_form import ToolkitForm, toolkit_form  # type: ignore[import-not-found]
 
 _opened: dict[str, Any] = {}
 """The model that ``run`` computes, compiled once: ``toolkit`` and ``batch``."""
@@ -61,14 +61,15 @@ def check(model: str, soc: str, int8: bool) -> dict[str, Any]:
 
 def analyse(reference: str, model: str, soc: str, images: str) -> dict[str, Any]:
     """The toolkit's error analysis of a quantized model: see ``child_analysis``."""
-    from child_analysis import analysed_twin
+    from child_analysis import analysed_twin  # type: ignore[import-not-found]
 
-    return analysed_twin(Path(reference), Path(model), soc, np.load(images))
+    answer: dict[str, Any] = analysed_twin(Path(reference), Path(model), soc, np.load(images))
+    return answer
 
 
 def _noise(form: ToolkitForm) -> str:
     """A calibration list with one random tensor for each input."""
-    names = []
+    names: list[str] = []
     for value in form.model.graph.input:
         shape = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
         names.append(f"noise{len(names)}.npy")

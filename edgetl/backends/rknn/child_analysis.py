@@ -1,7 +1,7 @@
 """The toolkit's error analysis, layer by layer. Runs in the toolchain's environment.
 
-The toolkit analyses what it has quantized itself, and refuses an imported QDQ model. So it quantizes the float
-model by the same images: a twin, whose distance to the QDQ model is told too.
+The toolkit analyses what it has quantized itself, and refuses an imported QDQ model. So it quantizes the
+float model by the same images: a twin, whose distance to the QDQ model is told too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from child_toolkit import believe, compiled, infer
-from toolkit_form import toolkit_form
+from child_toolkit import believe, compiled, infer  # type: ignore[import-not-found]
+from toolkit_form import toolkit_form  # type: ignore[import-not-found]
 
 
 def analysed_twin(reference: Path, model: Path, soc: str, images: np.ndarray) -> dict[str, Any]:
-    """``table`` as the toolkit writes it for the first image, and ``cosine`` of the twin's logits to ``model``'s.
+    """``table`` as the toolkit writes it for the first image, ``cosine`` of the twin's logits to ``model``'s.
 
     Args:
         reference: the float model that ``model`` was quantized from.

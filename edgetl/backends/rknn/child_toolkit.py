@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from no_torch import leave_out_torch
-from toolkit_form import ToolkitForm
+from no_torch import leave_out_torch  # type: ignore[import-not-found]
+from toolkit_form import ToolkitForm  # type: ignore[import-not-found]
 
 leave_out_torch()
 os.chdir(tempfile.gettempdir())  # the toolkit leaves intermediate models where it is started

@@ -1,4 +1,4 @@
-"""What RKNN-Toolkit2 prints of a compiled model: each layer's type, place and cycles, and what follows from it."""
+"""What RKNN-Toolkit2 prints of a compiled model: each layer's type, place and cycles."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Lets RKNN-Toolkit2 be imported without torch, which weighs five gigabytes and serves its PyTorch importer.
+"""Lets RKNN-Toolkit2 be imported without torch, which takes five gigabytes and serves its PyTorch importer.
 
-At import the toolkit takes a decorator and a base class from torch; what edgetl uses of it (ONNX in, RKNN out,
-the simulator, the error analysis) calls neither. Any other use raises. Read by the child.
+At import the toolkit takes a decorator and a base class from torch; what edgetl uses of it (ONNX in, RKNN
+out, the simulator, the error analysis) calls neither. Any other use raises. Read by the child.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ class _Absent(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise RuntimeError(
-            f"RKNN-Toolkit2 asked for {self.__name__}.{name}, which its environment leaves out"
-        )
+        raise RuntimeError(f"RKNN-Toolkit2 asked for {self.__name__}.{name}, which is not installed for it")
 
 
 def _no_grad() -> Callable[[Any], Any]:

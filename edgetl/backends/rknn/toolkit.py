@@ -46,7 +46,7 @@ class Toolkit:
         return refused
 
     def analyse(self, reference: Path, model: Path, soc: str, images: UInt8) -> Mapping[str, Any]:
-        """Error analysis of ``model``: ``table`` as it is printed, and ``cosine`` of what was analysed to it."""
+        """Error analysis of ``model``: ``table`` as printed, ``cosine`` of what was analysed to ``model``."""
         source = self.folder / "images.npy"
         np.save(source, images)
         models = {"reference": str(reference.resolve()), "model": str(model.resolve())}

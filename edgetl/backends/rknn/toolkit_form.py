@@ -16,8 +16,8 @@ OPSET = 19
 _IR_VERSION = 10
 _FLOAT_PREFIX = ("Cast", "Transpose", "Sub", "Div")
 _INTEGER_PREFIX = ("Transpose", "DequantizeLinear")
-_INTEGERS, _SCALE, _ZERO = "edgetl_rknn_integers", "edgetl_rknn_scale", "edgetl_rknn_zero_point"
-_INPUT = "edgetl_rknn_input"
+_INPUT, _INTEGERS = "edgetl_rknn_input", "edgetl_rknn_integers"
+_GRID = ("edgetl_rknn_scale", "edgetl_rknn_zero_point")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def toolkit_form(model: onnx.ModelProto) -> ToolkitForm:
     """
     model = _lowered(model)
     graph = model.graph
+    _spell_out_zero_points(graph)
     source = graph.input[0]
     _fix_batch(graph)
     if source.type.tensor_type.elem_type != TensorProto.UINT8:
@@ -75,13 +76,12 @@ def _quantized_input(
 ) -> list[onnx.NodeProto]:
     """Q/DQ that map normalised pixels to themselves: pixel - zero point is exact in INT8."""
     graph.initializer.extend(
-        [numpy_helper.from_array(np.asarray(scale), _SCALE), numpy_helper.from_array(np.asarray(zero), _ZERO)]
+        numpy_helper.from_array(np.asarray(values), name)
+        for name, values in zip(_GRID, (scale, zero), strict=True)
     )
     return [
-        helper.make_node("QuantizeLinear", [_INPUT, _SCALE, _ZERO], [_INTEGERS], name=f"{_INPUT}/quantize"),
-        helper.make_node(
-            "DequantizeLinear", [_INTEGERS, _SCALE, _ZERO], [output], name=f"{_INPUT}/dequantize"
-        ),
+        helper.make_node("QuantizeLinear", [_INPUT, *_GRID], [_INTEGERS], name=f"{_INPUT}/quantize"),
+        helper.make_node("DequantizeLinear", [_INTEGERS, *_GRID], [output], name=f"{_INPUT}/dequantize"),
     ]
 
 
@@ -114,6 +114,18 @@ def _constant(graph: onnx.GraphProto, name: str) -> np.ndarray:
 
 def _by_channel(values: np.ndarray) -> list[float]:
     return [float(value) for value in np.broadcast_to(values.reshape(-1), 3)]
+
+
+def _spell_out_zero_points(graph: onnx.GraphProto) -> None:
+    """The toolkit counts on a third input, which ONNX leaves out where it is zero."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 2 and node.input[0] in constants:
+            values = numpy_helper.to_array(constants[node.input[0]])
+            scale = numpy_helper.to_array(constants[node.input[1]])
+            zeros = numpy_helper.from_array(np.zeros(scale.shape, values.dtype), f"{node.input[1]}_zeros")
+            graph.initializer.append(zeros)
+            node.input.append(zeros.name)
 
 
 def _fix_batch(graph: onnx.GraphProto) -> None:

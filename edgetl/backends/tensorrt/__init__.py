@@ -89,12 +89,11 @@ class TensorRtBackend(Backend):
         quantize(model, calibration, recipe, target, keep_float, out)
 
     def prepare(self, model: Path, target: Target, out: Path) -> None:
-        import onnx
-
+        from edgetl.backends.operators import read_onnx
         from edgetl.backends.tensorrt.casts import prepare
         from edgetl.backends.tensorrt.dialect import require
 
-        require(onnx.load(model), model)
+        require(read_onnx(model), model)
         precision = target.precision if target.precision != "int8" else target.float_precision
         prepare(model, precision, out)
 

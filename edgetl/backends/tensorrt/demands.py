@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetl.backends.operators import read_onnx
+
 ARITHMETIC = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -37,9 +39,7 @@ class Demands:
 
 def read_demands(model: Path) -> Demands:
     """Read them from an ONNX file."""
-    import onnx
-
-    graph = onnx.load(model).graph
+    graph = read_onnx(model).graph
     dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     products = [node for node in graph.node if node.op_type in ARITHMETIC]
     return Demands(

@@ -175,6 +175,7 @@ def test_supports_tells_what_a_real_compilation_takes(
 ) -> None:
     assert backend.supports(tiny.model, target()) == []
     assert backend.supports(model, target()) == []
+    assert backend.supports(tiny.foreign, target()) == []
     odd = onnx.load(tiny.model)
     graph = odd.graph
     graph.node.append(helper.make_node("Sin", [graph.output[0].name], ["waves"], name="sine"))

@@ -115,4 +115,4 @@ def test_complaints_are_told_from_tables() -> None:
     printed = f"Scales must be positive.\nScales must be positive.\n{named}\n####\nPerformance\n"
     found, remarks = read_complaints(printed)
     assert found == {"x": "A, because", "y": "B, no reason told"}
-    assert remarks == ("Scales must be positive.",)
+    assert remarks == ("Scales must be positive",)
