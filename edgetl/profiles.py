@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from importlib import resources
+from importlib import metadata, resources, util
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -184,7 +184,7 @@ def _files(kind: str) -> dict[str, Path]:
 
 
 def _folders(kind: str) -> Iterator[Path]:
-    """The user's configuration folder, then the folder packaged with edgetl."""
+    """The user's configuration folder, the folder packaged with edgetl, those of packages with a backend."""
     import os
 
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
@@ -192,3 +192,7 @@ def _folders(kind: str) -> Iterator[Path]:
     packaged = Path(str(resources.files("edgetl"))) / "_profiles" / _DATA[kind]
     checkout = Path(__file__).resolve().parent.parent / _DATA[kind]
     yield packaged if packaged.is_dir() else checkout
+    for entry in metadata.entry_points(group="edgetl.backends"):
+        found = util.find_spec(entry.module.partition(".")[0])
+        for place in (found.submodule_search_locations or ()) if found else ():
+            yield Path(place) / _DATA[kind]

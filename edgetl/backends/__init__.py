@@ -35,7 +35,10 @@ def get_backend(name: str) -> Backend:
     if reference is None:
         raise InputError(f"unknown backend {name!r}; known: {', '.join(backend_names())}")
     module, _, attribute = reference.partition(":")
-    backend = getattr(import_module(module), attribute)()
+    try:
+        backend = getattr(import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"backend {name!r} can't be imported from {reference}: {error}") from error
     if not isinstance(backend, Backend):
         raise InputError(f"{reference} is not an edgetl backend")
     return backend

@@ -142,6 +142,12 @@ def test_the_nearest_target_is_taken(installed: Path, numpy_target: Target) -> N
         choose_target("nope")
 
 
+def test_a_package_brings_its_targets(installed: Path) -> None:
+    from edgetl import profiles
+
+    assert profiles.target("numpy-cpu").backend == "numpy"
+
+
 def test_a_failure_is_told(
     installed: Path, numpy_target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-from onnx import shape_inference
+from onnx import checker, shape_inference
 
 from edgetl.backends.litert.flatbuffer import Flatbuffer
 from edgetl.backends.litert.fusing import fuse
@@ -59,7 +59,7 @@ def _convert(model: Path | onnx.ModelProto, batch: int, ends: Ends) -> tuple[byt
         return b"", reasons
     try:
         graph, reasons = read_graph(loaded, batch)
-    except shape_inference.InferenceError as error:
+    except (shape_inference.InferenceError, checker.ValidationError) as error:
         return b"", [f"the model contradicts itself: {' '.join(str(error).split())}"]
     fuse(graph)
     file = Flatbuffer()

@@ -28,6 +28,7 @@ _VERSIONS = {
     **dict.fromkeys(
         (
             *("ADD", "SUB", "MUL", "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "PAD", "PADV2"),
+            *("MAXIMUM", "MINIMUM"),
             *("LOGISTIC", "SOFTMAX", "TRANSPOSE", "RELU", "RELU6", "DEQUANTIZE", "QUANTIZE"),
         ),
         2,

@@ -219,9 +219,7 @@ def _fuse_activations(graph: Graph) -> None:
         between, after = graph.tensors.get(node.inputs[0]), graph.tensors.get(node.output)
         if made.operator not in _ACTIVATED or not between or not after or "then" in made.attributes:
             continue
-        if between.quant is not None and (
-            after.quant is None or _implied_activation(between.quant) != "NONE"
-        ):
+        if between.quant is not None and after.quant is None:
             continue
         activation = fused_activation(limits, after.quant)
         if activation is None:

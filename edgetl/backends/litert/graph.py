@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 
 from edgetl.backends.litert.constant import Constant
 
@@ -265,7 +265,9 @@ def _shapes(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
     for value in model.graph.output:
         kind = value.type.tensor_type.elem_type
         graph.output.append(helper.make_tensor_value_info(value.name, kind, None))
-    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    inferred = shape_inference.infer_shapes(bare, data_prop=True)
+    checker.check_model(inferred)
+    inferred = inferred.graph
     values = [*inferred.input, *inferred.value_info, *inferred.output]
     shapes = {}
     for value in values:

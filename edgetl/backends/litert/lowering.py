@@ -14,6 +14,8 @@ from edgetl.backends.litert.flatbuffer import Flatbuffer, Scales
 from edgetl.backends.litert.graph import Graph, Node, Quant, Refusal, Tensor
 from edgetl.backends.litert.layout import constant_nhwc, nhwc
 
+_LARGEST_BIAS = 2**30
+
 
 class Lowering:
     """Writes one graph's nodes, each in integers where its inputs, weights and output are quantized.
@@ -162,6 +164,13 @@ class Lowering:
         data = np.asarray(values, np.int32)
         return self.file.tensor(f"{node.name}/{name}", data.shape, "int32", data=data)
 
+    def number(self, node: Node, name: str, value: float, quant: Quant | None) -> int:
+        """A constant of one real number, as an integer of ``quant`` or (None) in float."""
+        label, data = f"{node.name}/{name}", np.asarray([value])
+        if quant is None:
+            return self.file.tensor(label, [1], "float32", data=data)
+        return self.file.tensor(label, [1], "int8", scales(quant), quant.integers(data))
+
     def intermediate(self, node: Node, name: str, shape: Sequence[int], quant: Quant | None) -> int:
         """A tensor inside what becomes of one node; ``shape`` is TFLite's."""
         label = f"{node.name}/{name}"
@@ -169,33 +178,39 @@ class Lowering:
             return self.file.tensor(label, shape, "float32")
         return self.file.tensor(label, shape, "int8", scales(quant))
 
-    def weights(
-        self, node: Node, data: npt.NDArray[Any], axis: int, along: npt.NDArray[np.float64] | None
-    ) -> int:
-        """Weights in TFLite's layout; ``along`` holds the scale of each output on ``axis``, None in float."""
-        label = f"{node.name}/weights"
-        if along is None:
-            return self.file.tensor(label, data.shape, "float32", data=data)
-        made = Scales(along.astype(np.float32), np.zeros(len(along), np.int64), axis)
-        return self.file.tensor(label, data.shape, "int8", made, data)
+    def weighted(
+        self,
+        node: Node,
+        data: npt.NDArray[Any],
+        axis: int,
+        bias: npt.NDArray[Any],
+        along: npt.NDArray[np.float64] | None,
+        source: Quant | None,
+    ) -> list[int]:
+        """Weights and bias of a node.
 
-    def bias(
-        self, node: Node, bias: npt.NDArray[Any], source: Quant | None, along: npt.NDArray[np.float64] | None
-    ) -> int:
-        """A bias; in integers its scale is the input's times the weights'.
-
-        Raises:
-            Refusal: if it does not fit.
+        Args:
+            data: weights in TFLite's layout, their outputs on ``axis``.
+            bias: real numbers.
+            along: the weights' scale for each output; None in float.
+            source: quantization of what is multiplied by the weights.
         """
-        label = f"{node.name}/bias"
-        if source is None or along is None:
-            return self.file.tensor(label, bias.shape, "float32", data=bias)
-        scale = along * source.scale
-        integers = np.rint(bias / scale)
-        if np.abs(integers).max(initial=0) >= 2**31:
-            raise Refusal("its bias does not fit into 32 bits beside these weights")
-        made = Scales(scale.astype(np.float32), np.zeros(len(scale), np.int64))
-        return self.file.tensor(label, integers.shape, "int32", made, integers)
+        labels = [f"{node.name}/{name}" for name in ("weights", "bias")]
+        if along is None or source is None:
+            pairs = zip(labels, (data, bias), strict=True)
+            return [self.file.tensor(label, part.shape, "float32", data=part) for label, part in pairs]
+        # where weights are next to nothing beside their bias, it would not fit into 32 bits
+        roomy = np.maximum(along, np.abs(bias) / (source.scale * _LARGEST_BIAS))
+        if (roomy > along).any():
+            shape = [-1 if index == axis else 1 for index in range(data.ndim)]
+            data = np.rint(data * (along / roomy).reshape(shape))
+        scale, none = roomy * source.scale, np.zeros(len(roomy), np.int64)
+        weights = Scales(roomy.astype(np.float32), none, axis)
+        biases = Scales(scale.astype(np.float32), none)
+        return [
+            self.file.tensor(labels[0], data.shape, "int8", weights, data),
+            self.file.tensor(labels[1], bias.shape, "int32", biases, np.rint(bias / scale)),
+        ]
 
 
 def scales(quant: Quant) -> Scales:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,17 +53,40 @@ def _channels(to: Lowering, node: Node, name: str, constant: str) -> bool:
 def clip(to: Lowering, node: Node) -> None:
     """A ``Relu`` or ``Clip`` that no operator before it could do."""
     limits = clip_limits(to.graph, node)
-    name = limits and fused_activation(limits, to.of(node.output).quant if to.integer else None)
-    if name is None:
-        raise Refusal("clips to limits that TFLite has no operator for")
+    if limits is None:
+        raise Refusal("its limits are computed in the graph")
+    source, result = to.of(node.inputs[0]), to.of(node.output)
+    name = fused_activation(limits, result.quant if to.integer else None)
     value = to.input(node.inputs[0])
     if name == "NONE":  # the range of the result's integers clips
-        to.file.operator("QUANTIZE", [value], [to.output(node)], schema.QuantizeOptionsT())
-    else:
+        requantize(to, node)
+    elif name is not None:
         to.file.operator(name, [value], [to.output(node)])
+    else:
+        _clip_between(to, node, value, limits, source.quant)
+
+
+def _clip_between(
+    to: Lowering, node: Node, value: int, limits: tuple[float, float], source: Quant | None
+) -> None:
+    """Limits that TFLite has no operator of its own for; the result has the scale of the input."""
+    steps = [
+        (operator, limit)
+        for operator, limit in zip(("MAXIMUM", "MINIMUM"), limits, strict=True)
+        if math.isfinite(limit)
+    ]
+    shape = nhwc(to.of(node.output).shape)
+    for index, (operator, limit) in enumerate(steps):
+        last = index == len(steps) - 1
+        quant = source if to.integer else None
+        made = to.output(node, source) if last else to.intermediate(node, operator.lower(), shape, quant)
+        bound = to.number(node, f"{operator.lower()}/limit", limit, quant)
+        to.file.operator(operator, [value, bound], [made], schema.MaximumMinimumOptionsT())
+        value = made
 
 
 def requantize(to: Lowering, node: Node) -> None:
+    """The same numbers with the scale and zero point of the result."""
     to.file.operator("QUANTIZE", [to.input(node.inputs[0])], [to.output(node)], schema.QuantizeOptionsT())
 
 
@@ -106,7 +130,7 @@ def gate(to: Lowering, node: Node) -> None:
     clipped = to.intermediate(node, "clipped", nhwc(result.shape), None)
     node.activation = "RELU6"
     per_channel(to, node, 6 * slope * channels, 6 * offset * channels, out=clipped)
-    sixth = to.file.tensor(f"{node.name}/sixth", (1,), "float32", data=np.asarray([1 / 6]))
+    sixth = to.number(node, "sixth", 1 / 6, None)
     to.file.operator("MUL", [clipped, sixth], [to.output(node)], schema.MulOptionsT())
 
 

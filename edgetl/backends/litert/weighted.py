@@ -51,10 +51,8 @@ def convolution(to: Lowering, node: Node) -> None:
     options.fusedActivationFunction = activation(node)
     if depthwise:
         options.depthMultiplier = len(filters) // groups
-        made = to.weights(node, filters.transpose(1, 2, 3, 0), 3, along)
-    else:
-        made = to.weights(node, filters.transpose(0, 2, 3, 1), 0, along)
-    inputs = [value, made, to.bias(node, bias, source.quant if to.integer else None, along)]
+    axis, order = (3, (1, 2, 3, 0)) if depthwise else (0, (0, 2, 3, 1))
+    inputs = [value, *to.weighted(node, filters.transpose(order), axis, bias, along, source.quant)]
     operator = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     to.file.operator(operator, inputs, [to.output(node)], options)
 
@@ -72,10 +70,10 @@ def product(to: Lowering, node: Node) -> None:
     filters = filters if transposed else filters.T
     if image := to.flattened.get(node.inputs[0]):
         filters = flatten_rows(filters, image)
-    bias = to.bias(node, _bias(to, node, len(filters)), source.quant if to.integer else None, along)
     options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = activation(node)
-    inputs = [to.input(node.inputs[0]), to.weights(node, filters, 0, along), bias]
+    bias = _bias(to, node, len(filters))
+    inputs = [to.input(node.inputs[0]), *to.weighted(node, filters, 0, bias, along, source.quant)]
     to.file.operator("FULLY_CONNECTED", inputs, [to.output(node)], options)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgetl.backends.litert.graph import Node, Quant, Refusal
 from edgetl.backends.litert.layout import PIXEL, Window, nhwc, window
-from edgetl.backends.litert.lowering import Lowering, scales
+from edgetl.backends.litert.lowering import Lowering
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -39,11 +39,7 @@ def padded(to: Lowering, node: Node, where: Window, *, lowest: bool = False) -> 
     if not lowest or (quant is not None and quant.zero == -128):  # there zero is the lowest
         to.file.operator("PAD", [value, sizes], [made], schema.PadOptionsT())
         return made
-    label = f"{node.name}/lowest"
-    if quant is None:
-        filler = to.file.tensor(label, [1], "float32", data=np.asarray([_LOWEST]))
-    else:
-        filler = to.file.tensor(label, [1], "int8", scales(quant), np.asarray([-128]))
+    filler = to.number(node, "lowest", _LOWEST, quant)
     to.file.operator("PADV2", [value, sizes, filler], [made], schema.PadV2OptionsT())
     return made
 
@@ -119,7 +115,6 @@ def per_channel(
         along = np.where(data == 0, 127, np.abs(data)) / 127
         data = np.rint(data / along)
     filters = np.broadcast_to(data, (1, *where.kernel, len(data)))
-    bias = to.bias(node, offset.astype(np.float64), source if to.integer else None, along)
-    inputs = [value, to.weights(node, filters, 3, along), bias]
+    inputs = [value, *to.weighted(node, filters, 3, offset.astype(np.float64), along, source)]
     result = to.output(node) if out is None else out
     to.file.operator("DEPTHWISE_CONV_2D", inputs, [result], options)

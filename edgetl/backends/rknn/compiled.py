@@ -25,7 +25,7 @@ _ROW = re.compile(
 )
 _TYPES = {"INT8": "int8", "FLOAT16": "f16", "FLOAT": "f32", "BFLOAT16": "bf16"}
 _BOUNDS = ("InputOperator", "OutputOperator")
-_ARITHMETIC = re.compile(r"Conv|MatMul|Gemm|FullyConnected|Deconv")
+_ARITHMETIC = re.compile(r"(ex)?(Conv|Deconv|MatMul|Gemm)")
 _CONVERSION = "exDataConvert"
 _CLOCK_HZ = 1e9
 _NOTE = "uncalibrated compiler cycle estimate at an assumed clock of 1 GHz; never checked on silicon"
@@ -76,7 +76,7 @@ def read_layers(report: str) -> list[Layer]:
 def precision_of(layers: Sequence[Layer], spec: EngineSpec) -> Precision:
     """By the layers that multiply; conversions between types are no computation."""
     counts = Counter(layer.precision for layer in layers if layer.op != _CONVERSION)
-    products = Counter(layer.precision for layer in layers if _ARITHMETIC.search(layer.op))
+    products = Counter(layer.precision for layer in layers if _ARITHMETIC.match(layer.op))
     rest = sorted(name for name in counts if name != "int8")
     return Precision(
         spec.precision, majority(products), rest[0] if rest else spec.float_precision, dict(counts)

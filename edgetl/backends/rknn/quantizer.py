@@ -23,8 +23,8 @@ def quantize(
     Raises:
         BackendError: if onnxruntime fails.
     """
-    nodes = onnx.load(model, load_external_data=False).graph.node
     with one_line_errors(model):
+        nodes = onnx.load(model, load_external_data=False).graph.node
         static_qdq(
             model,
             calibration,

@@ -48,7 +48,7 @@ def clip(low: float, high: float) -> Callable[[Net], str]:
 
 
 def two(operator: str) -> Callable[[Net], str]:
-    return lambda net: net.node(operator, stem(net), stem(net))
+    return lambda net: end(net, net.node(operator, stem(net), stem(net)))
 
 
 def beside_constant(operator: str, shape: tuple[int, ...], *, first: bool = False) -> Callable[[Net], str]:
@@ -78,12 +78,30 @@ def squeeze_and_excite(net: Net) -> str:
 
 
 def concatenated(net: Net) -> str:
-    """Branches of quite different ranges, one of them clipped at zero by its range alone."""
+    """Branches of quite different ranges, two of them clipped at zero or at six by their range alone."""
     clipped = net.node("Relu", net.conv("x", 3, 4, pads=[1, 1, 1, 1]))
-    wide = net.node("Mul", net.conv("x", 3, 4, pads=[1, 1, 1, 1]), net.constant(5.0))
-    return end(
-        net, net.node("Concat", clipped, wide, net.node("MaxPool", clipped, kernel_shape=[1, 1]), axis=1), 12
-    )
+    louder = net.node("Mul", net.conv("x", 3, 4, pads=[1, 1, 1, 1]), net.constant(5.0))
+    limits = net.constant(0.0), net.constant(6.0)
+    capped = net.node("Clip", net.node("Mul", stem(net), net.constant(9.0)), *limits)
+    wide = net.node("Mul", stem(net), net.constant(5.0))
+    return end(net, net.node("Concat", clipped, louder, capped, wide, axis=1), 24)
+
+
+def negative_pool(net: Net) -> str:
+    """A padded pool of what is below zero everywhere."""
+    below = net.node("Add", stem(net), net.constant(np.full((1, CHANNELS, 1, 1), -6)))
+    pool = net.node("MaxPool", below, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0])
+    return end(net, pool)
+
+
+def gated_relu(net: Net) -> str:
+    return end(net, net.node("HardSigmoid", net.node("Relu", stem(net)), alpha=1 / 6, beta=0.5))
+
+
+def gate_used_besides(net: Net) -> str:
+    source = stem(net)
+    gate = net.node("HardSigmoid", source, alpha=1 / 6, beta=0.5)
+    return end(net, net.node("Add", net.node("Mul", source, gate), gate))
 
 
 def concatenated_without_scale_of_its_own(net: Net) -> str:
@@ -108,6 +126,13 @@ def head(net: Net, transposed: int = 1) -> str:
     return net.node(
         "Gemm", row, net.constant(weights), net.constant(net.rng.normal(0, 1, 5)), transB=transposed
     )
+
+
+def activated_head(net: Net) -> str:
+    """A mean, a convolution, hard swish, a row, a product, as MobileNetV3's."""
+    mean = net.node("GlobalAveragePool", stem(net))
+    row = net.node("Flatten", net.node("HardSwish", net.conv(mean, CHANNELS, 16, kernel=1)))
+    return net.node("Gemm", row, net.constant(net.rng.normal(0, 1, (5, 16))), transB=1)
 
 
 def flattened(net: Net) -> str:
@@ -137,6 +162,7 @@ CASES: dict[str, Callable[[Net], str]] = {
     "conv": conv(),
     "conv padded as SAME": conv(pads=[1, 1, 1, 1]),
     "conv padded otherwise": conv(pads=[0, 1, 2, 0]),
+    "conv padded as SAME in one direction": conv(pads=[1, 0, 1, 0]),
     "conv with strides": conv(strides=[2, 2], pads=[1, 1, 1, 1]),
     "conv with strides, padded otherwise": conv(kernel=5, strides=[2, 3], pads=[1, 2, 2, 1]),
     "conv whose last padding is not used": conv(kernel=2, strides=[2, 2], pads=[0, 0, 1, 1]),
@@ -151,6 +177,8 @@ CASES: dict[str, Callable[[Net], str]] = {
     "a narrow clip": clip(0.0, 0.75),
     "sigmoid": unary("Sigmoid"),
     "hard sigmoid": unary("HardSigmoid", alpha=0.2, beta=0.5),
+    "hard sigmoid of what was clipped": gated_relu,
+    "hard sigmoid used besides": gate_used_besides,
     "hard swish": unary("HardSwish"),
     "swish": swish,
     "decomposed hard swish": decomposed_hard_swish,
@@ -167,6 +195,7 @@ CASES: dict[str, Callable[[Net], str]] = {
     "batch normalization": batch_normalization,
     "max pool": pooled("MaxPool", 2, strides=[2, 2]),
     "padded max pool": pooled("MaxPool", 3, strides=[2, 2], pads=[1, 1, 1, 1]),
+    "padded max pool of negatives": negative_pool,
     "max pool of what is not negative": after_relu("MaxPool", 3, strides=[2, 2], pads=[0, 0, 1, 1]),
     "max pool rounding up": pooled("MaxPool", 2, strides=[3, 3], ceil_mode=1),
     "average pool": pooled("AveragePool", 3, strides=[2, 2]),
@@ -177,29 +206,31 @@ CASES: dict[str, Callable[[Net], str]] = {
     "concat of alike": concatenated_without_scale_of_its_own,
     "pad": padded,
     "mean, row, product": head,
+    "hard swish, row, product": activated_head,
     "product with weights the other way": lambda net: head(net, 0),
     "flattened image": flattened,
     "flattened image for other than a product": flattened_for_others,
     "matmul and add": product,
     "softmax": classes,
 }
-STEPS = {"concat": 2.5, "hard swish": 2.5, "squeeze and excite": 2.5}
-"""Largest difference in quantization steps of the result where the ways of rounding add up to more than two."""
 
 
-def opset(name: str) -> int:
-    return 17
+def require_close(found: np.ndarray, expected: np.ndarray, exact: np.ndarray, step: float) -> None:
+    """Two quantization steps apart (rarely three), and as near to the float model as onnxruntime is."""
+    steps = np.abs(found - expected) / step
+    assert steps.max() <= 3.01 and np.quantile(steps, 0.99) <= 2.01 and steps.mean() < 0.5
+    assert np.abs(found - exact).mean() <= 1.1 * np.abs(expected - exact).mean() + 0.15 * step
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_integers_as_onnxruntime_has_them(name: str, quantize: Any, pictures: np.ndarray) -> None:
     net = Net()
-    quantized = quantize(net.model(CASES[name](net)))
+    model = net.model(CASES[name](net))
+    quantized = quantize(model)
     lite = Lite(convert(quantized))
     expected, found = reference(quantized, pictures), lite.run(pictures)
     assert lite.floats() == [] and found.shape == expected.shape
-    steps = np.abs(found - expected) / last_scale(quantized)
-    assert steps.max() <= STEPS.get(name, 2.01) and steps.mean() < 0.4
+    require_close(found, expected, reference(model, pictures), last_scale(quantized))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -210,12 +241,12 @@ def test_float_as_onnxruntime_has_it(name: str, pictures: np.ndarray) -> None:
     assert np.allclose(lite.run(pictures), reference(model, pictures), atol=2e-4)
 
 
-@pytest.mark.parametrize(
-    "name", ["conv padded as SAME", "depthwise", "hard swish", "add", "concat", "classes"]
-)
+@pytest.mark.parametrize("name", ["conv padded as SAME", "depthwise", "relu", "hard swish", "add", "concat"])
 def test_signed_activations(name: str, quantize: Any, pictures: np.ndarray) -> None:
     net = Net()
-    quantized = quantize(net.model({**CASES, "classes": classes}[name](net)), "symmetric")
-    found = Lite(convert(quantized)).run(pictures)
-    steps = np.abs(found - reference(quantized, pictures)) / last_scale(quantized)
-    assert steps.max() <= 2.5 and steps.mean() < 0.4
+    model = net.model(CASES[name](net))
+    quantized = quantize(model, "symmetric")
+    lite = Lite(convert(quantized))
+    assert lite.floats() == []
+    answers = [reference(graph, pictures) for graph in (quantized, model)]
+    require_close(lite.run(pictures), *answers, last_scale(quantized))

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from edgetl.backends.base import Calibration
+from edgetl.conformance.network import Network
 from edgetl.profiles import Recipe, Target
+from tests.backends.tensorrt.chain import write_chain
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return write_chain(tmp_path_factory.mktemp("chain"))
 
 
 @pytest.fixture(scope="session")
