@@ -98,11 +98,13 @@ class Engine:
 
     @property
     def size_bytes(self) -> int | None:
-        """Bytes of the engine's files, without what only tells about them; None for a plan."""
+        """Bytes of the engine's files, without what the device does not need; None for a plan."""
         if self.planned:
             return None
-        files = (self.folder / self.spec.file).parent.iterdir()
-        return sum(path.stat().st_size for path in files if path.is_file() and path.suffix not in _ABOUT)
+        beside = get_backend(self.spec.backend).companions
+        files = [path for path in (self.folder / self.spec.file).parent.iterdir() if path.is_file()]
+        needed = [path for path in files if path.suffix not in _ABOUT and not any(map(path.match, beside))]
+        return sum(path.stat().st_size for path in needed)
 
 
 def build_engine(context: Context, model: Path, target: Target) -> Engine:

@@ -203,6 +203,8 @@ class Backend(ABC):
     """How the head of an INT8 model is quantized; None leaves it in float."""
     quantizers: tuple[str, ...] = ()
     """Packages whose versions decide what ``quantize`` writes."""
+    companions: tuple[str, ...] = ()
+    """Patterns of files beside an engine that the device does not need, so that its size leaves them out."""
     float_reference: tuple[str, str] = ("onnxruntime", "CPUExecutionProvider")
     """Backend and device that run the float model where this backend's engines can't be loaded."""
 

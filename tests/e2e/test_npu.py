@@ -19,7 +19,7 @@ pytest.importorskip("ethosu", reason="Vela is not installed (extra ethosu)")
 SCHEMA = json.loads(resources.files("edgetl").joinpath("schemas/results.schema.json").read_text())
 QUALCOMM, ARM, INTEL = "qcs6490", "ethos-u55-128", "intel-npu-4000"
 COUNTS = re.compile(
-    r"size_bytes|confusion(\.\d+)+|per_class\.\d+\.support|precision_detail\.executed\.\w+"
+    r"size_bytes|confusion(\.\d+)+|per_class\.\d+\.(support|label)|precision_detail\.executed\.\w+"
     r"|placement\.share_of_(nodes|time)|layers\..+"
 )
 """Numbers that are counts of something in hand, and shares of such: they have no kind."""

@@ -30,6 +30,7 @@ class EthosUBackend(Backend):
     name = "ethosu"
     extra = "ethosu"
     int8_head = "all"
+    companions = (INTEGER, "*.c", "*.h")
     quantizers = LiteRtBackend.quantizers
 
     def available(self) -> Availability:

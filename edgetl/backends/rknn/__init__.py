@@ -28,6 +28,7 @@ _TOOLKIT, _RUNTIME = "rknn-toolkit2", "rknn-toolkit-lite2"
 _SIMULATOR = "simulator"
 _SOCS = ("rk3588", "rk3576", "rk3568", "rk3566", "rk3562", "rv1126b", "rv1106", "rv1103")
 """What the toolkit compiles for and edgetl has tried."""
+_PRECISIONS = ("int8", "f16")
 
 
 class RknnBackend(Backend):
@@ -86,6 +87,10 @@ class RknnBackend(Backend):
         from edgetl.backends.rknn.toolkit import toolkit
 
         soc = _soc(target)
+        if target.precision not in _PRECISIONS:
+            raise BackendError(
+                f"Rockchip's NPUs compute in {' and '.join(_PRECISIONS)}, not in {target.precision}"
+            )
         with toolkit() as child:
             answer = child.build(model, soc, folder / ENGINE)
         write_report(folder, read_layers(answer["report"]), answer["input"], version(_TOOLCHAIN) or "unknown")

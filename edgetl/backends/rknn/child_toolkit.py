@@ -59,7 +59,7 @@ def infer(toolkit: RKNN, pixels: np.ndarray) -> np.ndarray:
 def believe(status: int, verb: str) -> None:
     """The toolkit prints errors that are none, and tells by its return codes."""
     if status != 0:
-        raise RuntimeError(f"RKNN-Toolkit2 could not {verb} (status {status})")
+        raise RuntimeError(f"could not {verb} (status {status})")
 
 
 @contextlib.contextmanager

@@ -59,6 +59,12 @@ def test_unknown_settings_and_devices_are_one_line(tiny: Network, tmp_path: Path
             RknnBackend().build(tiny.model, target.model_copy(update=change), tmp_path)
 
 
+def test_no_engine_passes_for_float32(tiny: Network, tmp_path: Path) -> None:
+    target = profiles.target("rk3588").model_copy(update={"precision": "f32"})
+    with pytest.raises(BackendError, match="compute in int8 and f16, not in f32"):
+        RknnBackend().build(tiny.model, target, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("compatible", "soc", "said"),
     [

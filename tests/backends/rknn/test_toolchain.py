@@ -120,3 +120,17 @@ def test_killed_child_leaves_nothing_half_made(quantized: Path, tmp_path: Path, 
     with toolkit() as child:
         child.build(quantized, "rk3588", out)
     assert out.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("verb", ["run", "analyse"])
+def test_killed_simulator_is_one_line(tiny: Network, quantized: Path, batch: np.ndarray, verb: str) -> None:
+    with pytest.raises(BackendError, match=f"was killed.* in '{verb}'") as caught, toolkit() as child:
+        child.open(quantized, "rk3588")
+        threading.Timer(0.3, os.kill, (child.worker.pid, signal.SIGKILL)).start()
+        started = time.monotonic()
+        while time.monotonic() - started < 60:
+            if verb == "run":
+                child.run(batch)
+            else:
+                child.analyse(tiny.model, quantized, "rk3588", batch)
+    assert "\n" not in str(caught.value)
