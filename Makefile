@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-toolchains lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/edgetl demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# the tests of toolchains that take minutes to install, in environments of their own
+test-toolchains: $(VENV)/installed
+	$(BIN)/edgetl toolchain install rknn --yes
+	$(BIN)/python -m pytest -m toolchain
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -228,6 +228,18 @@ def test_weights_and_biases_have_the_scales_of_the_specification(quantize: Any) 
     assert seen == 3
 
 
+def test_a_mean_has_the_scale_that_the_file_gives_its_row(quantize: Any) -> None:
+    """The range of the features, not the wider one of the image they are the mean of."""
+    net = Net()
+    quantized = quantize(net.model(classifier(net)))
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    row = next(node for node in quantized.graph.node if node.input[0].startswith("flatten"))
+    lite = Lite(convert(quantized))
+    tensors = {tensor["index"]: tensor for tensor in lite.interpreter.get_tensor_details()}
+    mean = next(entry for entry in lite.interpreter._get_ops_details() if entry["op_name"] == "MEAN")
+    assert tensors[int(mean["outputs"][0])]["quantization"][0] == constants[row.input[1]]
+
+
 def test_all_refusals_are_listed_at_once() -> None:
     net = Net()
     first = net.node("Erf", net.conv("x", 3, 8))

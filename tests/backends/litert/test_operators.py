@@ -135,12 +135,6 @@ def activated_head(net: Net) -> str:
     return net.node("Gemm", row, net.constant(net.rng.normal(0, 1, (5, 16))), transB=1)
 
 
-def convolved_head(net: Net) -> str:
-    """A convolution whose result has its range only as a row."""
-    row = net.node("Flatten", net.conv(net.node("GlobalAveragePool", stem(net)), CHANNELS, 16, kernel=1))
-    return net.node("Gemm", row, net.constant(net.rng.normal(0, 1, (5, 16))), transB=1)
-
-
 def flattened(net: Net) -> str:
     """An image flattened with its height and width, as VGG's."""
     small = net.node("MaxPool", stem(net, strides=[2, 2]), kernel_shape=[3, 3], strides=[3, 3])
@@ -213,7 +207,6 @@ CASES: dict[str, Callable[[Net], str]] = {
     "pad": padded,
     "mean, row, product": head,
     "hard swish, row, product": activated_head,
-    "convolution, row, product": convolved_head,
     "product with weights the other way": lambda net: head(net, 0),
     "flattened image": flattened,
     "flattened image for other than a product": flattened_for_others,
