@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-from onnx import checker, shape_inference
+from onnx import shape_inference
 
 from edgetl.backends.litert.flatbuffer import Flatbuffer
 from edgetl.backends.litert.fusing import fuse
 from edgetl.backends.litert.graph import Graph, Refusal, describe, read_graph, real_inputs
 from edgetl.backends.litert.lowering import Lowering
 from edgetl.backends.litert.operators import OPERATORS
+from edgetl.backends.operators import every_node, name_of
 from edgetl.errors import BackendError
 
 Ends = Literal["pixels-to-logits", "integers"]
@@ -49,24 +50,35 @@ def refused(model: Path | onnx.ModelProto, *, batch: int = 1, ends: Ends = "pixe
     return _convert(model, batch, ends)[1]
 
 
+def _made_up(model: onnx.ModelProto) -> list[str]:
+    """Nodes whose operator ONNX does not know, so that shapes behind them can't be told."""
+    return [
+        f"{operator} node {name_of(node)}: ONNX knows no such operator"
+        for operator, node in every_node(model)
+        if not onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain)
+    ]
+
+
 def _convert(model: Path | onnx.ModelProto, batch: int, ends: Ends) -> tuple[bytes, list[str]]:
     """The file's bytes, and why there are none."""
     try:
         loaded = onnx.load(model) if isinstance(model, Path) else model
     except Exception as error:  # protobuf's DecodeError, and onnx's own
         return b"", [f"no ONNX file: {' '.join(str(error).split())}"]
-    if reasons := _wrong_ends(loaded):
+    if reasons := _made_up(loaded) or _wrong_ends(loaded):
         return b"", reasons
     try:
-        graph, reasons = read_graph(loaded, batch)
-    except (shape_inference.InferenceError, checker.ValidationError) as error:
+        graph = read_graph(loaded, batch)
+    except shape_inference.InferenceError as error:
         return b"", [f"the model contradicts itself: {' '.join(str(error).split())}"]
     fuse(graph)
     file = Flatbuffer()
     to = Lowering(graph, file, pixels=ends == "pixels-to-logits")
     failed: set[str] = set()
     for node in graph.nodes:
-        if node.operator not in OPERATORS:
+        if node.refused:
+            reasons.append(node.refused)
+        elif node.operator not in OPERATORS:
             reasons.append(describe(node.name, node.operator, "there is no such operator in the converter"))
         elif failed.isdisjoint(node.inputs):
             try:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
+from onnx import TensorProto, checker, defs, helper, numpy_helper, shape_inference
 
 from edgetl.backends.litert.constant import Constant
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 """Operators that leave the numbers and their order alone."""
+UNREAD = ""
 _SAME = ("Identity", "Dropout")
 _SMALL = 64
 """Elements of a constant that may be a shape."""
@@ -73,12 +74,15 @@ class Tensor:
 
 @dataclass
 class Node:
+    """An operator; ``refused`` says why one could not be read, which is called ``UNREAD`` then."""
+
     name: str
     operator: str
     inputs: list[str]
     outputs: list[str]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     activation: str = "NONE"
+    refused: str | None = None
 
     @property
     def output(self) -> str:
@@ -108,14 +112,24 @@ class Graph:
         return [name for name in node.inputs if name and name not in self.constants]
 
 
-def read_graph(model: onnx.ModelProto, batch: int) -> tuple[Graph, list[str]]:
-    """The graph of a model with its batch fixed, and what could not be read, a line each."""
+def read_graph(model: onnx.ModelProto, batch: int) -> Graph:
+    """The graph of a model with its batch fixed.
+
+    Raises:
+        onnx.shape_inference.InferenceError: if the model contradicts itself.
+    """
     reader = _Reader(model.graph, _shapes(model, batch))
+    context = checker.C.CheckerContext()
+    context.ir_version = model.ir_version
+    context.opset_imports = {entry.domain: entry.version for entry in model.opset_import}
     for node in model.graph.node:
         try:
+            _check(node, context)
             reader.read(node)
         except Refusal as reason:
-            reader.refused.append(describe(node.name or node.output[0], node.op_type, reason))
+            line = describe(node.name or node.output[0], node.op_type, reason)
+            inputs = [reader.name(name) for name in node.input]
+            reader.nodes.append(Node(line, UNREAD, inputs, list(node.output), refused=line))
     output = model.graph.output[0].name
     graph = Graph(
         reader.nodes,
@@ -126,7 +140,20 @@ def read_graph(model: onnx.ModelProto, batch: int) -> tuple[Graph, list[str]]:
         output,
     )
     _drop_unused(graph)
-    return graph, reader.refused
+    return graph
+
+
+def _check(node: onnx.NodeProto, context: Any) -> None:
+    """That a node of ONNX's own is one by ONNX's rules, so that whoever reads it may rely on them.
+
+    Raises:
+        Refusal: if it is not.
+    """
+    try:
+        if not node.domain and defs.has(node.op_type):
+            checker.check_node(node, context)
+    except checker.ValidationError as error:
+        raise Refusal(" ".join(str(error).split())) from error
 
 
 def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -144,7 +171,6 @@ class _Reader:
 
     def __init__(self, graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.nodes: list[Node] = []
-        self.refused: list[str] = []
         self.constants = {
             tensor.name: Constant(numpy_helper.to_array(tensor)) for tensor in graph.initializer
         }
@@ -265,9 +291,7 @@ def _shapes(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
     for value in model.graph.output:
         kind = value.type.tensor_type.elem_type
         graph.output.append(helper.make_tensor_value_info(value.name, kind, None))
-    inferred = shape_inference.infer_shapes(bare, data_prop=True)
-    checker.check_model(inferred)
-    inferred = inferred.graph
+    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
     values = [*inferred.input, *inferred.value_info, *inferred.output]
     shapes = {}
     for value in values:

@@ -231,13 +231,15 @@ def test_weights_and_biases_have_the_scales_of_the_specification(quantize: Any) 
 def test_a_mean_has_the_scale_that_the_file_gives_its_row(quantize: Any) -> None:
     """The range of the features, not the wider one of the image they are the mean of."""
     net = Net()
-    quantized = quantize(net.model(classifier(net)))
+    mean = net.node("ReduceMean", net.node("Relu", net.conv("x", 3, 8)), axes=[2, 3], keepdims=1)
+    weights = net.constant(net.rng.normal(0, 1, (5, 8)))
+    quantized = quantize(net.model(net.node("Gemm", net.node("Flatten", mean), weights, transB=1)))
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
     row = next(node for node in quantized.graph.node if node.input[0].startswith("flatten"))
     lite = Lite(convert(quantized))
     tensors = {tensor["index"]: tensor for tensor in lite.interpreter.get_tensor_details()}
-    mean = next(entry for entry in lite.interpreter._get_ops_details() if entry["op_name"] == "MEAN")
-    assert tensors[int(mean["outputs"][0])]["quantization"][0] == constants[row.input[1]]
+    made = next(entry for entry in lite.interpreter._get_ops_details() if entry["op_name"] == "MEAN")
+    assert tensors[int(made["outputs"][0])]["quantization"][0] == constants[row.input[1]]
 
 
 def test_all_refusals_are_listed_at_once() -> None:
@@ -286,6 +288,14 @@ def test_an_average_that_same_does_not_pad(quantize: Any) -> None:
     model = net.model(pool)
     assert ["without its padding" in line for line in refused(model)] == [True]
     assert refused(edit(model, "AveragePool", count_include_pad=1)) == []
+
+
+def test_a_malformed_node_is_named_beside_what_else_is_refused() -> None:
+    net = Net()
+    pool = net.node("MaxPool", net.node("NoSuchOperator", net.conv("x", 3, 8)))  # without its kernel_shape
+    lines = refused(net.model(pool))
+    assert len(lines) == 2 and all("\n" not in line for line in lines)
+    assert "kernel_shape" in lines[0] and "NoSuchOperator" in lines[1]
 
 
 def test_a_model_without_the_prefix_and_garbage_are_refused(tmp_path: Path, tiny: Any) -> None:
