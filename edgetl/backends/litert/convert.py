@@ -65,12 +65,12 @@ def _convert(model: Path | onnx.ModelProto, batch: int, ends: Ends) -> tuple[byt
         loaded = onnx.load(model) if isinstance(model, Path) else model
     except Exception as error:  # protobuf's DecodeError, and onnx's own
         return b"", [f"no ONNX file: {' '.join(str(error).split())}"]
-    if reasons := _made_up(loaded) or _wrong_ends(loaded):
+    if reasons := _wrong_ends(loaded):
         return b"", reasons
     try:
         graph = read_graph(loaded, batch)
     except shape_inference.InferenceError as error:
-        return b"", [f"the model contradicts itself: {' '.join(str(error).split())}"]
+        return b"", _made_up(loaded) or [f"the model contradicts itself: {' '.join(str(error).split())}"]
     fuse(graph)
     file = Flatbuffer()
     to = Lowering(graph, file, pixels=ends == "pixels-to-logits")
