@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from edgetl.exporting.head import HeadRanges
 from edgetl.exporting.stage import Exported, assemble
 from edgetl.metrics import Metrics, evaluate
 from edgetl.profiles import Recipe, Target
+from edgetl.quantization.errors_by_layer import errors_by_layer
 from edgetl.quantization.stage import MODEL, quantize_graph
 from edgetl.transfer.head import Head
 from edgetl.transfer.train import FittedHead, Trained, fit_on_engine
@@ -51,6 +52,7 @@ class Deployment:
         recipe: the calibration recipe, None for a float engine.
         refit: None where the head was not fitted again.
         calibration_images: how many there were.
+        errors: by layer, where the toolchain tells them.
     """
 
     target: Target
@@ -58,6 +60,7 @@ class Deployment:
     recipe: Recipe | None
     refit: Refit | None
     calibration_images: int
+    errors: Mapping[str, Any] | None = None
 
 
 def deploy(
@@ -91,7 +94,14 @@ def deploy(
     )
     with context.observer.stage(f"build {target.name}"):
         engine = build_engine(context, final.path, target)
-    return Deployment(target, engine, recipe, refit, entry.facts["images"])
+    errors = None
+    if get_backend(target.backend).analyses:
+        with context.observer.stage(f"analyse errors for {target.name}"):
+            exact = assemble(context, trained.backbone, fitted.head, trained.contract, trained.labels)
+            errors = errors_by_layer(
+                context, exact.path, final.path, trained.contract, dataset.train, target, recipe, seed=seed
+            )
+    return Deployment(target, engine, recipe, refit, entry.facts["images"], errors)
 
 
 def _refit(

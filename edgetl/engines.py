@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.backends import get_backend
 from edgetl.backends.base import PORTABLE, Backend, EngineSpec, Proof, Session
@@ -24,6 +24,9 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _SIMULATION = "simulation.onnx"
 _VNNI = {"avx_vnni", "avx512_vnni"}
 _ABOUT = {".json", ".cache"}
+State = Literal["built", "plan", "uncompiled"]
+"""Uncompiled is an engine that the device's own compiler has yet to take."""
+
 REFERENCE = "fp32-"
 """What the names of float reference engines begin with."""
 
@@ -90,6 +93,13 @@ class Engine:
     def proof(self) -> Proof | None:
         """What is known of the engine without loading it."""
         return get_backend(self.spec.backend).proof(self.folder / self.spec.file, self.spec)
+
+    @property
+    def state(self) -> State:
+        if self.planned:
+            return "plan"
+        proof = self.proof()
+        return "built" if proof is None or proof.compiled else "uncompiled"
 
     def open(self, *, throughput: bool = False) -> Session:
         """Load the engine."""

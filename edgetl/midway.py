@@ -188,17 +188,18 @@ def build_bundle(
             measurements={},
             trained_on=graph.trained_on,
         )
-        if fault := None if engine.planned else wrong_precision(engine, content.precision):
+        proof = engine.proof()
+        told = engine.standing.loads or (proof is not None and proof.precision is not None)
+        if fault := wrong_precision(engine, content.precision) if told else None:
             raise BackendError(
                 f"{fault}; quantize the float model for this target: edgetl quantize -t {target.name}"
             )
         write_bundle(content, out)
-    proof = engine.proof()
     return {
         "bundle": str(out),
         "target": target.name,
         "backend": target.backend,
-        "state": "plan" if engine.planned else "built",
+        "state": engine.state,
         "layers": proof.layers if proof else None,
         "precision": dict(content.precision),
         "size_bytes": engine.size_bytes,

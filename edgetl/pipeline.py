@@ -38,6 +38,8 @@ from edgetl.transfer.backbones import DEFAULT, resolve
 from edgetl.transfer.train import Trained, train
 from edgetl.versions import versions
 
+_NOT_IN_BUNDLES = ("latency_samples_ms", "changed", "error_analysis")
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -183,6 +185,7 @@ def _bundled(
             bundle.as_posix() if item.error is None else None,
             recipe=recipe.name if recipe else None,
             refit=relabelled(refit.to_dict(), deployment.engine.standing.kind) if refit else None,
+            error_analysis=deployment.errors,
         )
 
     found = section(item)
@@ -215,7 +218,7 @@ def _content(
             "calibration_images": deployment.calibration_images,
             "refitted_head": deployment.refit is not None,
         },
-        measurements={key: section[key] for key in section if key not in ("latency_samples_ms", "changed")},
+        measurements={key: section[key] for key in section if key not in _NOT_IN_BUNDLES},
         trained_on=[sample.digest for sample in scene.dataset.train],
     )
 

@@ -142,7 +142,7 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "backend": item.engine.spec.backend,
         "precision": item.precision["used"] if item.precision else item.engine.spec.precision,
         "precision_detail": item.precision,
-        "state": _state(item),
+        "state": item.engine.state,
         "layers": item.proof.layers if item.proof else None,
         "estimate": item.proof.estimate if item.proof else None,
         "bundle": bundle,
@@ -159,13 +159,6 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "error": item.error,
         **facts,
     }
-
-
-def _state(item: Measured) -> str:
-    """``plan``, ``uncompiled`` (the device's own compiler has yet to take it) or ``built``."""
-    if item.engine.planned:
-        return "plan"
-    return "built" if item.proof is None or item.proof.compiled else "uncompiled"
 
 
 def failed_section(target: str, backend: str, precision: str, error: str) -> dict[str, Any]:

@@ -205,6 +205,8 @@ class Backend(ABC):
     """Packages whose versions decide what ``quantize`` writes."""
     companions: tuple[str, ...] = ()
     """Patterns of files beside an engine that the device does not need, so that its size leaves them out."""
+    analyses: bool = False
+    """Whether ``analyse`` tells where a quantized model loses accuracy."""
     float_reference: tuple[str, str] = ("onnxruntime", "CPUExecutionProvider")
     """Backend and device that run the float model where this backend's engines can't be loaded."""
 
@@ -312,6 +314,24 @@ class Backend(ABC):
     def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
         """What the builder reported of an engine, or None where only the loaded engine tells."""
         return None
+
+    def analyse(self, reference: Path, model: Path, target: Target, images: UInt8) -> Mapping[str, Any]:
+        """The toolchain's own error analysis of a quantized model, layer by layer.
+
+        Args:
+            reference: the float ONNX that ``model`` was quantized from, with the same head.
+            images: ``uint8 [n, H, W, 3]``, calibration images.
+
+        Returns:
+            JSON-ready: ``source``, ``note``, ``twin_cosine`` where not ``model`` itself but a twin of it was
+            analysed, and ``layers`` in the network's order: ``name``, ``op``, and as quantities the cosine
+            of the layer's INT8 output to its float one, ``entire`` with all errors before it and ``single``
+            with its own only.
+
+        Raises:
+            BackendError: if the toolchain fails, or has no such analysis.
+        """
+        raise BackendError(f"{self.name} has no error analysis")
 
     @abstractmethod
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:

@@ -32,7 +32,8 @@ class Replay:
         same_top1: whether every image got the class it got when the bundle was made.
         same_device: whether this is the kind of machine the bundle was made on.
         simulated: why the engine itself could not be loaded, so that the simulator which gave the golden
-            output ran the portable model again; None if the engine answered.
+            output ran again; None if the engine answered.
+        replayed: the file that was run, relative to the bundle.
     """
 
     n: int
@@ -41,13 +42,14 @@ class Replay:
     same_top1: bool
     same_device: bool
     simulated: str | None = None
+    replayed: str = ""
 
 
 def verify(bundle: str | Path) -> Replay:
     """Check digests, load the engine and replay the golden input.
 
-    An engine that can't be loaded here is left alone if a simulator gave its golden output: then the
-    portable model is replayed there, and the result says so.
+    An engine that can't be loaded here is left alone if a simulator gave its golden output: then that
+    simulator runs what it ran before, the portable model or a file beside the engine, and the result says so.
 
     Raises:
         BundleError: if a file was altered, or the engine's answers changed.
@@ -55,7 +57,7 @@ def verify(bundle: str | Path) -> Replay:
     folder = Path(bundle)
     manifest = check_files(folder)
     images, expected = read_golden(folder, manifest)
-    session, simulated = _session(folder, manifest)
+    session, replayed, simulated = _session(folder, manifest)
     answers = np.concatenate([session.run(image[None]) for image in images])
     if answers.shape != expected.shape:
         raise BundleError(
@@ -70,6 +72,7 @@ def verify(bundle: str | Path) -> Replay:
         same_top1=bool((answers.argmax(1) == expected.argmax(1)).all()),
         same_device=same_device,
         simulated=simulated,
+        replayed=replayed,
     )
     if replay.max_abs > replay.allowed or (same_device and not replay.same_top1):
         raise BundleError(
@@ -79,10 +82,10 @@ def verify(bundle: str | Path) -> Replay:
     return replay
 
 
-def _session(folder: Path, manifest: Manifest) -> tuple[Session, str | None]:
-    """The engine's session, or its simulator's with the reason."""
+def _session(folder: Path, manifest: Manifest) -> tuple[Session, str, str | None]:
+    """The engine's session with its file, or its simulator's with the reason."""
     try:
-        return open_session(folder, manifest), None
+        return open_session(folder, manifest), manifest.engine.file, None
     except (BackendError, MissingDependencyError) as error:
         spec = manifest.simulator
         if spec is None:
@@ -90,7 +93,7 @@ def _session(folder: Path, manifest: Manifest) -> tuple[Session, str | None]:
                 f"all digests match, but the golden input can't be replayed: {error}"
             ) from error
         try:
-            return get_backend(spec.backend).load(folder / spec.file, spec), str(error)
+            return get_backend(spec.backend).load(folder / spec.file, spec), spec.file, str(error)
         except (BackendError, MissingDependencyError) as second:
             raise BackendError(f"all digests match, but nothing can replay it: {error}; {second}") from error
 

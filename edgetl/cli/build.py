@@ -88,7 +88,8 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"{bundle}: a build plan for {facts['target']}; on the device: edgetl build BUNDLE")
     else:
         executed = ", ".join(f"{count} {name}" for name, count in facts["precision"]["executed"].items())
-        click.echo(f"{bundle}: {facts['backend']}, {facts['size_bytes'] / 1e6:.1f} MB, layers: {executed}")
+        what = f"layers: {executed}" if executed else "its device's own compiler has yet to take it"
+        click.echo(f"{bundle}: {facts['backend']}, {facts['size_bytes'] / 1e6:.1f} MB, {what}")
     layers = facts["layers"] or {}
     for line in (*layers.get("checks", ()), *layers.get("findings", ())):
         click.echo(f"  {line}")

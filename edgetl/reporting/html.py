@@ -19,6 +19,7 @@ from edgetl.reporting import facts, sections
 from edgetl.reporting.changed import changed_images
 from edgetl.reporting.classes import per_class
 from edgetl.reporting.estimates import estimates
+from edgetl.reporting.layer_errors import layer_errors
 from edgetl.reporting.markup import Html, el, join, json_block
 from edgetl.reporting.plots import Figure, plotly_js
 from edgetl.reporting.read import SCHEMA, rows, section, text
@@ -30,6 +31,7 @@ _CONTENTS = (
     ("latency", "Latency"),
     ("confusion", "Confusion"),
     ("refit", "Head refit"),
+    ("errors", "Errors by layer"),
     ("estimates", "Compiler estimates"),
     ("changed", "Changed images"),
     ("classes", "Classes"),
@@ -84,6 +86,7 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
         "latency": sections.latency(table),
         "confusion": sections.confusions(table, results),
         "refit": sections.refit(table),
+        "errors": layer_errors(table),
     }
     parts = [
         sections.summary(table),

@@ -198,6 +198,30 @@ def refit(rows: Sequence[tuple[str, Quantity, Quantity]]) -> Figure | None:
     }
 
 
+def layer_errors(engines: Sequence[tuple[str, Sequence[tuple[str, Quantity, Quantity]]]]) -> Figure | None:
+    """Own and accumulated error over the layers in their order; ``engines`` are (name, layers), layers
+    (name, own, accumulated). None without layers."""
+    traces = []
+    for (name, layers), colour in zip(engines, cycle(OKABE_ITO), strict=False):
+        own, all_before = [own for _, own, _ in layers], [all_before for _, _, all_before in layers]
+        for label, cosines, dash in (("all before too", all_before, "solid"), ("own only", own, "dot")):
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": inert(f"{name}: {label}"),
+                    "x": list(range(1, len(layers) + 1)),
+                    "y": [cosine.value for cosine in cosines],
+                    "text": [inert(layer) for layer, _, _ in layers],
+                    "line": {"color": colour, "dash": dash, "width": 2},
+                    "hovertemplate": "%{text}<br>%{y:.5f}",
+                }
+            )
+    if not any(trace["x"] for trace in traces):
+        return None
+    return {"data": traces, "layout": base_layout("layer, in order", "cosine to float (simulated)", 380)}
+
+
 def _dot(colour: str, symbol: str) -> Figure:
     return {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}}
 

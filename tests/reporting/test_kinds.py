@@ -44,6 +44,14 @@ def document(make_results: Callable[..., Document]) -> Document:
         "cold_start_ms": None,
         "standing": "there is no NPU here",
         "estimate": {"source": "Compiler 5", "note": "its own model of the hardware", **estimate},
+        "error_analysis": {
+            "source": "Compiler 5",
+            "note": "its own analysis",
+            "twin_cosine": q(0.99, kind="simulated"),
+            "layers": [
+                {"name": "a", "op": "Conv"} | {x: q(0.9, kind="simulated") for x in ("single", "entire")}
+            ],
+        },
     }
     return {**results, "engines": [engine]}
 
@@ -105,6 +113,8 @@ def test_html_cells(document: Document) -> None:
     told = [cell for cell in reader.cells if cell[0] == "estimates" and DIGITS.search(cell[3])]
     assert len(told) == len(ESTIMATES)
     assert all("kind" in classes and "estimated" in text for _, _, classes, text in told)
+    errors = [cell for cell in reader.cells if cell[0] == "errors" and DIGITS.search(cell[3])]
+    assert len(errors) == 3 and all("kind" in classes for _, _, classes, _ in errors)
     of_classes = [
         classes for where, _, classes, text in reader.cells if where == "classes" and "%" not in text
     ]

@@ -183,3 +183,33 @@ def test_engine_builds_survive_any_null(make_results: MakeResults) -> None:
     for name in full:
         results["engines"][0]["layers"] = {**full, name: None}
         assert "Engine builds" in page(results)
+
+
+def analysis(*own: float) -> Document:
+    def cosine(value: float) -> Document:
+        return {"value": value, "low": None, "high": None, "n": 1, "kind": "simulated"}
+
+    layers = [
+        {"name": f"conv<{i}>", "op": "Conv", "single": cosine(value), "entire": cosine(value - 0.01)}
+        for i, value in enumerate(own)
+    ]
+    return {"source": "Toolkit 2", "note": "of a twin", "twin_cosine": cosine(0.998), "layers": layers}
+
+
+def test_the_layers_that_lose_most_are_named_first(sample: Document) -> None:
+    assert 'id="errors"' not in page(sample), "no toolchain told anything"
+    made = sample["engines"][0]
+    made["error_analysis"] = analysis(0.9999, 0.91, 0.999)
+    text = page(sample)
+    section = text.split('id="errors"')[1].split("</section>")[0]
+    assert section.index("Conv conv&lt;1&gt;</th>") < section.index("Conv conv&lt;2&gt;</th>")
+    assert "Toolkit 2: of a twin" in section and "0.99800" in section and section.count(">simulated<") == 7
+    accumulated, own = figures(text)["errors"]["data"]
+    assert own["y"] == [0.9999, 0.91, 0.999] and accumulated["y"] == pytest.approx([0.9899, 0.9, 0.989])
+    assert f"{made['target']}: worst Conv conv&lt;1&gt; at 0.91000" in section
+
+
+def test_an_analysis_that_failed_says_why(sample: Document) -> None:
+    sample["engines"][0]["error_analysis"] = {"source": "rknn", "note": "failed: it was killed", "layers": []}
+    text = page(sample)
+    assert "failed: it was killed" in text and "errors" not in figures(text)

@@ -37,10 +37,11 @@ class LiteRtBackend(Backend):
 
     def supports(self, model: Path, target: Target) -> list[str]:
         try:
-            from edgetl.backends.litert.convert import refused
+            from edgetl.backends.litert.support import refused_operators
+
+            return refused_operators(model, target)
         except ImportError as error:
             raise _missing(error) from error
-        return refused(model, batch=target.batch)
 
     def quantize(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
@@ -29,7 +30,7 @@ def refused(model: Path, spec: EngineSpec, obstacle: str | None) -> list[str]:
     try:
         _load(model, replace(spec, device=CPU, options={}))
     except BackendError as error:
-        return _unknown(model) or [str(error)]
+        return unknown_operators(onnx.load(model, load_external_data=False)) or [str(error)]
     if spec.device == CPU:
         return []
     if obstacle:
@@ -47,14 +48,12 @@ def _load(model: Path, spec: EngineSpec) -> None:
     open_session(model, spec, options)
 
 
-def _unknown(model: Path) -> list[str]:
-    import onnx
-
-    graph = onnx.load(model, load_external_data=False)
+def unknown_operators(model: onnx.ModelProto) -> list[str]:
+    """A line for each node whose operator neither onnxruntime nor the model itself defines."""
     known = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
-    known |= {(function.domain, function.name) for function in graph.functions}
+    known |= {(function.domain, function.name) for function in model.functions}
     return [
         f"{operator} node {name_of(node)}: onnxruntime knows no such operator"
-        for operator, node in every_node(graph)
+        for operator, node in every_node(model)
         if ("" if node.domain == "ai.onnx" else node.domain, node.op_type) not in known
     ]

@@ -38,6 +38,7 @@ class RknnBackend(Backend):
     extra = ""
     int8_head = "all"
     quantizers = ("onnxruntime", "onnx")
+    analyses = True
 
     def available(self) -> Availability:
         found = self.versions()
@@ -102,15 +103,7 @@ class RknnBackend(Backend):
         return None if spec.device == _SIMULATOR else read_proof(engine, spec)
 
     def analyse(self, reference: Path, model: Path, target: Target, images: UInt8) -> Mapping[str, Any]:
-        """The toolkit's error analysis of a quantized model, layer by layer.
-
-        Args:
-            reference: the float ONNX that ``model`` was quantized from; its head may be another.
-            images: ``uint8 [n, H, W, 3]``, some calibration images; the first is analysed.
-
-        Raises:
-            BackendError: if the toolkit fails.
-        """
+        """As the base class says; the toolkit shows the errors of the first image."""
         from edgetl.backends.rknn.analysis import read_analysis
         from edgetl.backends.rknn.toolkit import toolkit
 

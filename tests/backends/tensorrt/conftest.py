@@ -1,4 +1,4 @@
-"""The tiny network in TensorRT's dialect, and targets to build it for."""
+"""The chain in TensorRT's dialect, and targets to build it for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.backends.tensorrt.chain import write_chain
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Network:
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Network:
     return write_chain(tmp_path_factory.mktemp("chain"))
 
 
@@ -49,14 +49,14 @@ def rtx_target() -> Callable[..., Target]:
 @pytest.fixture(scope="session")
 def qdq(
     tmp_path_factory: pytest.TempPathFactory,
-    tiny: Any,
+    chain: Any,
     calibration: Calibration,
     recipe: Recipe,
     rtx_target: Callable[..., Target],
 ) -> Path:
-    """The tiny network quantized in TensorRT's dialect, its batch dynamic."""
+    """The chain quantized in TensorRT's dialect, its batch dynamic."""
     from edgetl.backends.tensorrt.quantizer import quantize
 
     out = tmp_path_factory.mktemp("trt") / "qdq.onnx"
-    quantize(tiny.model, calibration, recipe, rtx_target(), [], out)
+    quantize(chain.model, calibration, recipe, rtx_target(), [], out)
     return out

@@ -39,10 +39,10 @@ def test_int8_is_proved_from_the_layer_report(
 
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_float_engines(
-    rtx: Backend, rtx_target: Callable[..., Target], tiny: Any, tmp_path: Path, precision: str
+    rtx: Backend, rtx_target: Callable[..., Target], chain: Any, tmp_path: Path, precision: str
 ) -> None:
     target = rtx_target(precision=precision, float_precision=precision)
-    proof = rtx.proof(build(rtx, target, tiny.model, tmp_path), spec(target))
+    proof = rtx.proof(build(rtx, target, chain.model, tmp_path), spec(target))
     assert proof is not None and proof.precision is not None
     assert proof.precision.used == precision and dict(proof.precision.layers) == {precision: 4}
 
@@ -50,13 +50,13 @@ def test_float_engines(
 def test_kept_in_float(
     rtx: Backend,
     rtx_target: Callable[..., Target],
-    tiny: Any,
+    chain: Any,
     calibration: Any,
     recipe: Any,
     tmp_path: Path,
 ) -> None:
     """What the recipe excludes is float by wish, and no fault."""
-    rtx.quantize(tiny.model, calibration, recipe, rtx_target(), ["conv1"], tmp_path / "q.onnx")
+    rtx.quantize(chain.model, calibration, recipe, rtx_target(), ["conv1"], tmp_path / "q.onnx")
     target = rtx_target()
     proof = rtx.proof(build(rtx, target, tmp_path / "q.onnx", tmp_path / "out"), spec(target))
     assert proof is not None and proof.precision is not None
@@ -84,7 +84,7 @@ def test_what_is_recorded(rtx: Backend, rtx_target: Callable[..., Target], qdq: 
 
 
 def test_the_simulator_computes_as_the_graph_is_written(
-    rtx: Backend, rtx_target: Callable[..., Target], qdq: Path, tiny: Any, batch: Any
+    rtx: Backend, rtx_target: Callable[..., Target], qdq: Path, chain: Any, batch: Any
 ) -> None:
     import numpy as np
 
@@ -94,7 +94,7 @@ def test_the_simulator_computes_as_the_graph_is_written(
     assert simulator is not None and simulator.backend == "onnxruntime"
     session = get_backend("onnxruntime").load(qdq, simulator)
     exact = get_backend("onnxruntime").load(
-        tiny.model, EngineSpec("onnxruntime", "x", "f32", "f32", "CPUExecutionProvider")
+        chain.model, EngineSpec("onnxruntime", "x", "f32", "f32", "CPUExecutionProvider")
     )
     simulated, float_ones = session.run(batch), exact.run(batch)
     assert np.corrcoef(simulated.ravel(), float_ones.ravel())[0, 1] > 0.99

@@ -28,8 +28,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(params=["float", "int8"])
-def model(request: pytest.FixtureRequest, tiny: Any, qdq: Path) -> onnx.ModelProto:
-    return onnx.load(tiny.model if request.param == "float" else qdq)
+def model(request: pytest.FixtureRequest, chain: Any, qdq: Path) -> onnx.ModelProto:
+    return onnx.load(chain.model if request.param == "float" else qdq)
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -89,17 +89,17 @@ def test_answers_stay_in_float16(model: onnx.ModelProto, batch: np.ndarray) -> N
     assert 0 < np.abs(found - exact).max() < 0.02 * exact.std()
 
 
-def test_answers_stay_in_bfloat16(tiny: Any, batch: np.ndarray) -> None:
+def test_answers_stay_in_bfloat16(chain: Any, batch: np.ndarray) -> None:
     """By ONNX's own reference implementation; onnxruntime's CPU provider has no bfloat16 convolution."""
-    model = onnx.load(tiny.model)
+    model = onnx.load(chain.model)
     exact = answers(model, batch[:2])
     found = ReferenceEvaluator(to_half(model, "bf16")).run(None, {INPUT: batch[:2]})[0]
     assert found.dtype == np.float32
     assert 0 < np.abs(found - exact).max() < 0.1 * exact.std()
 
 
-def test_bfloat16_is_rounded_to_the_nearest_and_ties_to_even(tiny: Any) -> None:
-    model = onnx.load(tiny.model)
+def test_bfloat16_is_rounded_to_the_nearest_and_ties_to_even(chain: Any) -> None:
+    model = onnx.load(chain.model)
     values = np.float32([1, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-16, 3.3895e38, 0, -2.5e-39, 1e30] * 2)
     put(model, "b2", values)
     found = numpy_helper.to_array(constant(to_half(model, "bf16"), "b2")).astype(np.float32)
@@ -108,16 +108,16 @@ def test_bfloat16_is_rounded_to_the_nearest_and_ties_to_even(tiny: Any) -> None:
     assert found[1] == 1 and found[2] == np.float32(1 + 2**-6) and found[3] == np.float32(-1 - 2**-7)
 
 
-def test_opset_goes_up_only_where_it_must(tiny: Any, qdq: Path) -> None:
-    plain, quantized = onnx.load(tiny.model), onnx.load(qdq)
+def test_opset_goes_up_only_where_it_must(chain: Any, qdq: Path) -> None:
+    plain, quantized = onnx.load(chain.model), onnx.load(qdq)
     assert opset(plain) == opset(quantized) == 17
     assert opset(to_half(plain, "f16")) == 17
     assert opset(to_half(quantized, "f16")) == 19
     assert opset(to_half(plain, "bf16")) == opset(to_half(quantized, "bf16")) == 22
 
 
-def test_a_model_that_has_no_such_opset(tiny: Any) -> None:
-    model = onnx.load(tiny.model)
+def test_a_model_that_has_no_such_opset(chain: Any) -> None:
+    model = onnx.load(chain.model)
     model.graph.node.append(helper.make_node("Unheard", ["logits"], ["more"], name="unheard"))
     with pytest.raises(InputError, match="opset 22") as caught:
         to_half(model, "bf16")
@@ -130,8 +130,8 @@ def test_the_source_is_not_touched(model: onnx.ModelProto, kind: Kind) -> None:
     assert model.SerializeToString(deterministic=True) == before
 
 
-def test_a_weight_that_float16_does_not_hold(tiny: Any) -> None:
-    model = onnx.load(tiny.model)
+def test_a_weight_that_float16_does_not_hold(chain: Any) -> None:
+    model = onnx.load(chain.model)
     weights = numpy_helper.to_array(constant(model, "w1")).copy()
     weights.flat[7] = -70000
     put(model, "w1", weights)
@@ -141,9 +141,9 @@ def test_a_weight_that_float16_does_not_hold(tiny: Any) -> None:
     onnx.checker.check_model(to_half(model, "bf16"), full_check=True)
 
 
-def test_infinity_is_no_overflow(tiny: Any) -> None:
+def test_infinity_is_no_overflow(chain: Any) -> None:
     """Masks hold it, and float16 has it."""
-    model = onnx.load(tiny.model)
+    model = onnx.load(chain.model)
     put(model, "b1", np.full(16, -np.inf, np.float32))
     assert np.isneginf(numpy_helper.to_array(constant(to_half(model, "f16"), "b1"))).all()
 
@@ -197,9 +197,9 @@ def test_one_scale_for_all_channels(qdq: Path) -> None:
     assert np.abs(weights * scale.astype(np.float64) - exact).max() <= float(scale) / 2
 
 
-def resized(tiny: Any, extra: list[onnx.NodeProto] | None = None) -> onnx.ModelProto:
-    """The tiny network with its first feature map doubled, and its bias in a Constant node."""
-    model = onnx.load(tiny.model)
+def resized(chain: Any, extra: list[onnx.NodeProto] | None = None) -> onnx.ModelProto:
+    """The chain with its first feature map doubled, and its bias in a Constant node."""
+    model = onnx.load(chain.model)
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.float32([1, 1, 2, 2]), "scales"))
     resize = helper.make_node("Resize", ["r0", "", "scales"], ["doubled"], name="resize", mode="nearest")
@@ -215,8 +215,8 @@ def resized(tiny: Any, extra: list[onnx.NodeProto] | None = None) -> onnx.ModelP
     return model
 
 
-def test_inputs_that_onnx_has_in_float32_only(tiny: Any, batch: np.ndarray, kind: Kind) -> None:
-    model = resized(tiny)
+def test_inputs_that_onnx_has_in_float32_only(chain: Any, batch: np.ndarray, kind: Kind) -> None:
+    model = resized(chain)
     half = to_half(model, kind)
     onnx.checker.check_model(half, full_check=True)
     assert constant(half, "scales").data_type == TensorProto.FLOAT
@@ -225,8 +225,8 @@ def test_inputs_that_onnx_has_in_float32_only(tiny: Any, batch: np.ndarray, kind
         assert np.allclose(answers(half, batch), answers(model, batch), atol=0.05)
 
 
-def test_a_graph_within_the_graph_is_refused(tiny: Any) -> None:
-    model = onnx.load(tiny.model)
+def test_a_graph_within_the_graph_is_refused(chain: Any) -> None:
+    model = onnx.load(chain.model)
     branch = helper.make_graph(
         [helper.make_node("Identity", ["r0"], ["z"])],
         "branch",
@@ -257,9 +257,9 @@ def test_a_precision_there_is_not(qdq: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_a_model_that_is_half_already(tiny: Any, tmp_path: Path) -> None:
+def test_a_model_that_is_half_already(chain: Any, tmp_path: Path) -> None:
     """As a bundle's portable model is: it stays as it is, and can't be had in another precision."""
-    prepare(tiny.model, "f16", tmp_path / "f16.onnx")
+    prepare(chain.model, "f16", tmp_path / "f16.onnx")
     prepare(tmp_path / "f16.onnx", "f16", tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "f16.onnx").read_bytes()
     for other in ("f32", "bf16"):

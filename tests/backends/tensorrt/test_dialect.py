@@ -141,9 +141,9 @@ def test_onnxruntimes_own_dialect(kits: Any) -> None:
     assert any("UINT8" in problem for problem in problems)
 
 
-def test_a_float_model_is_no_matter_of_quantization(tiny: Any) -> None:
-    model = onnx.load(tiny.model)
-    require(model, tiny.model)
+def test_a_float_model_is_no_matter_of_quantization(chain: Any) -> None:
+    model = onnx.load(chain.model)
+    require(model, chain.model)
     uncast_pixels(model)
     [found] = check(model)
     assert "Cast must read first" in found.problem and "float input" in found.remedy

@@ -65,8 +65,8 @@ def test_the_gpu_here_needs_a_gpu_here(rtx: Backend, qdq: Path, monkeypatch: pyt
     assert "needs an NVIDIA GPU and its driver" in refused(lambda: raw_build(qdq))
 
 
-def test_turing_has_no_float32_gemm(rtx: Backend, tiny: Any) -> None:
-    said = refused(lambda: raw_build(tiny.model, BuildSettings(compute_capabilities=("7.5",))))
+def test_turing_has_no_float32_gemm(rtx: Backend, chain: Any) -> None:
+    said = refused(lambda: raw_build(chain.model, BuildSettings(compute_capabilities=("7.5",))))
     assert "edgetl/head" in said or "gemm" in said.lower()
     assert 'float_precision = "f16"' in said
 
@@ -80,11 +80,11 @@ def test_int32_bias(rtx: Backend, rtx_target: Callable[..., Target], kits: Any, 
 
 
 def test_asymmetric_activations(
-    rtx: Backend, rtx_target: Callable[..., Target], tiny: Any, calibration: Any, recipe: Any, tmp_path: Path
+    rtx: Backend, rtx_target: Callable[..., Target], chain: Any, calibration: Any, recipe: Any, tmp_path: Path
 ) -> None:
     asymmetric = recipe.model_copy(update={"activations": "asymmetric"})
     with pytest.raises(InputError, match="zero point"):
-        rtx.quantize(tiny.model, calibration, asymmetric, rtx_target(), [], tmp_path / "q.onnx")
+        rtx.quantize(chain.model, calibration, asymmetric, rtx_target(), [], tmp_path / "q.onnx")
 
 
 def test_unsupported_operator(rtx: Backend, rtx_target: Callable[..., Target], tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_missing_profile(rtx: Backend, qdq: Path, monkeypatch: pytest.MonkeyPatc
     assert "fix the model's batch size" in refused(lambda: raw_build(qdq))
 
 
-def test_dynamic_size_besides_the_batch(rtx: Backend, tiny: Any, tmp_path: Path) -> None:
-    model = onnx.load(tiny.model)
+def test_dynamic_size_besides_the_batch(rtx: Backend, chain: Any, tmp_path: Path) -> None:
+    model = onnx.load(chain.model)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
     onnx.save(model, tmp_path / "dynamic.onnx")
     assert "dynamic size besides its batch" in refused(lambda: raw_build(tmp_path / "dynamic.onnx"))
@@ -231,7 +231,7 @@ def test_explain_picks_the_telling_line() -> None:
 
 
 def test_a_failed_build_does_not_touch_the_next(
-    rtx: Backend, rtx_target: Callable[..., Target], qdq: Path, tiny: Any, tmp_path: Path
+    rtx: Backend, rtx_target: Callable[..., Target], qdq: Path, chain: Any, tmp_path: Path
 ) -> None:
     """In one process it does: after this failure TensorRT for RTX 1.7 built convolutions in float."""
     turing = rtx_target(precision="f32", float_precision="f32", compute_capabilities=("7.5",))
@@ -239,7 +239,7 @@ def test_a_failed_build_does_not_touch_the_next(
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
         engines.append(built(rtx, rtx_target(), qdq, tmp_path / name).read_bytes())
-        refused(lambda: rtx.build(tiny.model, turing, tmp_path))
+        refused(lambda: rtx.build(chain.model, turing, tmp_path))
     assert engines[0] == engines[1]
 
 

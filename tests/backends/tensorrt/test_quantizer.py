@@ -116,7 +116,7 @@ def run(
     return make
 
 
-def test_inputs_of_convolutions_and_products_are_quantized_and_nothing_else(tiny: Any, qdq: Path) -> None:
+def test_inputs_of_convolutions_and_products_are_quantized_and_nothing_else(chain: Any, qdq: Path) -> None:
     graph = Graph(qdq)
     onnx.checker.check_model(graph.model, full_check=True)
     assert check(graph.model) == []
@@ -130,8 +130,8 @@ def test_inputs_of_convolutions_and_products_are_quantized_and_nothing_else(tiny
     assert kinds.count("QuantizeLinear") == 4 and kinds.count("DequantizeLinear") == 8
 
 
-def test_answers_are_close_to_float(tiny: Any, qdq: Path, batch: np.ndarray) -> None:
-    exact, found = answers(tiny.model, batch), answers(qdq, batch)
+def test_answers_are_close_to_float(chain: Any, qdq: Path, batch: np.ndarray) -> None:
+    exact, found = answers(chain.model, batch), answers(qdq, batch)
     assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.999
     assert (exact.argmax(1) == found.argmax(1)).all()
 
@@ -182,27 +182,27 @@ def test_nodes_without_names(residual: Path, run: Callable[..., Path], tmp_path:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_weights_have_a_scale_for_each_channel_as_the_recipe_says(
-    tiny: Any, run: Callable[..., Path], per_channel: bool
+    chain: Any, run: Callable[..., Path], per_channel: bool
 ) -> None:
-    graph = Graph(run(tiny.model, per_channel=per_channel))
+    graph = Graph(run(chain.model, per_channel=per_channel))
     for name, channels in (("conv0", 8), ("conv2", 16), ("edgetl/head", 3)):
         weight = graph.made[graph.nodes[name].input[1]]
         assert graph.constants[weight.input[1]].size == (channels if per_channel else 1)
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy"])
-def test_other_range_methods(tiny: Any, qdq: Path, run: Callable[..., Path], method: str) -> None:
-    path = run(tiny.model, method=method)
+def test_other_range_methods(chain: Any, qdq: Path, run: Callable[..., Path], method: str) -> None:
+    path = run(chain.model, method=method)
     assert check(onnx.load(path)) == [] and path.read_bytes() != qdq.read_bytes()
 
 
-def test_weights_have_eight_bits_and_bytes_repeat(tiny: Any, qdq: Path, run: Callable[..., Path]) -> None:
-    assert run(tiny.model, weight_bits=7).read_bytes() == qdq.read_bytes()
+def test_weights_have_eight_bits_and_bytes_repeat(chain: Any, qdq: Path, run: Callable[..., Path]) -> None:
+    assert run(chain.model, weight_bits=7).read_bytes() == qdq.read_bytes()
 
 
-def test_zero_points_are_refused(tiny: Any, run: Callable[..., Path], tmp_path: Path) -> None:
+def test_zero_points_are_refused(chain: Any, run: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no zero points"):
-        run(tiny.model, activations="asymmetric")
+        run(chain.model, activations="asymmetric")
     assert not (tmp_path / "q.onnx").exists()
 
 
@@ -214,7 +214,7 @@ def test_garbage(run: Callable[..., Path], tmp_path: Path) -> None:
 
 
 def test_calibration_holds_one_image_at_a_time_and_prints_nothing(
-    tiny: Any,
+    chain: Any,
     recipe: Recipe,
     rtx_target: MakeTarget,
     batch: np.ndarray,
@@ -237,6 +237,6 @@ def test_calibration_holds_one_image_at_a_time_and_prints_nothing(
             yield array
             del array
 
-    quantize(tiny.model, Calibration(batches, len(batch)), recipe, rtx_target(), [], tmp_path / "q.onnx")
+    quantize(chain.model, Calibration(batches, len(batch)), recipe, rtx_target(), [], tmp_path / "q.onnx")
     assert most <= 2  # the one in work and the one just made
     assert capfd.readouterr().out == ""

@@ -66,10 +66,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(chain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Afterwards nothing may be left on the pretended GPU."""
     engine = tmp_path / "model.engine"
-    engine.write_bytes(tiny.model.read_bytes())
+    engine.write_bytes(chain.model.read_bytes())
     found = Bench(engine, monkeypatch)
     yield found
     gc.collect()
@@ -82,10 +82,10 @@ def machine(request: pytest.FixtureRequest, bench: Bench) -> FakeCuda:
 
 
 @pytest.fixture(scope="module")
-def expected(tiny: Any) -> Callable[[np.ndarray], np.ndarray]:
+def expected(chain: Any) -> Callable[[np.ndarray], np.ndarray]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(tiny.model, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(chain.model, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
@@ -559,13 +559,13 @@ except BackendError as error:
 """
 
 
-def test_the_real_library_without_a_driver(tiny: Any, tmp_path: Path) -> None:
+def test_the_real_library_without_a_driver(chain: Any, tmp_path: Path) -> None:
     """Where TensorRT's own runtime would end the process, edgetl says one line before it gets there."""
     real = pytest.importorskip(RUNTIME, reason="cuda-bindings is not installed")
     if importlib.util.find_spec("tensorrt_rtx") is None or real.cudaDriverGetVersion()[1]:
         pytest.skip("needs TensorRT for RTX, and a machine without an NVIDIA driver")
     done = subprocess.run(
-        [sys.executable, "-c", DRIVERLESS, str(tiny.model), str(tmp_path / "model.engine")],
+        [sys.executable, "-c", DRIVERLESS, str(chain.model), str(tmp_path / "model.engine")],
         capture_output=True,
         text=True,
         check=False,

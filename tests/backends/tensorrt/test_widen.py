@@ -32,8 +32,8 @@ HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @pytest.fixture(params=["float", "int8"])
-def model(request: pytest.FixtureRequest, tiny: Any, qdq: Path) -> onnx.ModelProto:
-    return onnx.load(tiny.model if request.param == "float" else qdq)
+def model(request: pytest.FixtureRequest, chain: Any, qdq: Path) -> onnx.ModelProto:
+    return onnx.load(chain.model if request.param == "float" else qdq)
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray, *tensors: str) -> list[np.ndarray]:
@@ -193,8 +193,8 @@ def test_in_bfloat16_every_result_is_rounded(model: onnx.ModelProto, batch: np.n
         assert np.array_equal(value, value.astype(ml_dtypes.bfloat16).astype(np.float32)), name
 
 
-def test_constants_in_nodes_and_what_was_float32_already(tiny: Any, batch: np.ndarray) -> None:
-    model = resized(tiny)
+def test_constants_in_nodes_and_what_was_float32_already(chain: Any, batch: np.ndarray) -> None:
+    model = resized(chain)
     for kind in ("f16", "bf16"):
         half = to_half(model, kind)
         twin = widen(half)
