@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgetl.backends import get_backend
-from edgetl.backends.base import majority, matching_nodes
+from edgetl.backends import _third_party, get_backend
+from edgetl.backends.base import Calibration, majority, matching_nodes
+from edgetl.conformance.network import Network
 from edgetl.errors import BackendError, InputError
+from edgetl.profiles import Recipe
+
+
+def test_entry_points_are_read_once_and_for_strangers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, groups = metadata.entry_points, []
+
+    def counting(**selection: str) -> Any:
+        groups.append(selection["group"])
+        return real(**selection)
+
+    monkeypatch.setattr(metadata, "entry_points", counting)
+    _third_party.cache_clear()
+    assert get_backend("onnxruntime").name == "onnxruntime" and groups == []
+    for _ in range(3):
+        with pytest.raises(InputError, match=r"unknown backend 'nope'; known: .*onnxruntime"):
+            get_backend("nope")
+    assert groups == ["edgetl.backends"]
 
 
 def test_openvino_asked_for_f32_does_not_run_bf16(kits: Any) -> None:
@@ -56,3 +76,12 @@ def test_matching_nodes() -> None:
 
 def test_majority() -> None:
     assert majority({}) == "unknown" and majority({"f32": 1, "int8": 3}) == "int8"
+
+
+def test_a_node_kept_in_float_runs_in_float(
+    tiny: Network, calibration: Calibration, recipe: Recipe, kits: Any, tmp_path: Path
+) -> None:
+    """Between quantized nodes too, where onnxruntime would quantize it by itself."""
+    kit, backend = kits("onnxruntime"), get_backend("onnxruntime")
+    backend.quantize(tiny.model, calibration, recipe, kit.target, ["conv1"], tmp_path / "kept.onnx")
+    assert dict(backend.load(tmp_path / "kept.onnx", kit.spec).precision().layers) == {"f32": 1, "int8": 3}

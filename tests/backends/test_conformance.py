@@ -13,7 +13,8 @@ from edgetl.conformance import CHECKS, Case, Outcome, choose_target, outcome
 from edgetl.conformance.case import answers_of
 
 CPU = ("onnxruntime", "openvino")
-BACKENDS = (*CPU, "tensorrt", "tensorrt-rtx", "litert", "qnn", "ethosu", "rknn")
+BACKENDS = (*CPU, "tensorrt", "tensorrt-rtx", "litert", "qnn", "ethosu")
+RKNN = pytest.param("rknn", None, id="rknn", marks=pytest.mark.toolchain("rknn"))
 INTEL_NPU = "intel-npu-4000"
 
 
@@ -45,7 +46,7 @@ def try_out(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tried]:
 @pytest.mark.parametrize("check", [check.name for check in CHECKS])
 @pytest.mark.parametrize(
     ("name", "target"),
-    [*(pytest.param(name, None, id=name) for name in BACKENDS), ("openvino", INTEL_NPU)],
+    [*(pytest.param(name, None, id=name) for name in BACKENDS), RKNN, ("openvino", INTEL_NPU)],
 )
 def test_conforms(name: str, target: str | None, check: str, try_out: Callable[..., Tried]) -> None:
     tried = try_out(name, target)

@@ -64,7 +64,7 @@ class Provider:
             if compiled is not None:
                 Path(entry(options, "ep.context_file_path")).write_bytes(compiled)
         session = self._real(model, providers=[CPU])
-        offered = ("run", "get_inputs", "get_outputs")
+        offered = ("run", "get_inputs", "get_outputs", "get_modelmeta")
         return SimpleNamespace(
             get_providers=lambda: [self.name, CPU], **{name: getattr(session, name) for name in offered}
         )

@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
 
 from edgetl.backends.base import Calibration, UInt8
 from edgetl.backends.onnxruntime.integer_input import use_integer_input
+from edgetl.backends.onnxruntime.session import KEPT_FLOAT
 from edgetl.contract.onnx_prefix import INPUT
 from edgetl.errors import BackendError, EdgetlError
 from edgetl.profiles import Recipe, Target
@@ -125,6 +126,10 @@ def static_qdq(
                 **options,
             },
         )
+    if keep_float:
+        marked = onnx.load(out)
+        marked.metadata_props.add(key=KEPT_FLOAT, value=" ".join(keep_float))
+        onnx.save(marked, out)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ _ARITHMETIC = ("Conv", "MatMul", "Gemm")
 _ERRORS_ONLY = 3
 _SESSION = "session."
 _NO_CPU = "session.disable_cpu_ep_fallback"
+_REQUANTIZER = "WeightBiasQuantization"
+"""Quantizes weights that are float, where what is around them is not: nodes kept in float among them."""
+KEPT_FLOAT = "edgetl.kept_float"
+"""Metadata of a quantized model: nodes that are to stay in float."""
 
 
 class OnnxRuntimeSession(Session):
@@ -132,13 +136,17 @@ def open_session(model: Path, spec: EngineSpec, options: Any) -> Any:
         known = ", ".join(onnxruntime.get_available_providers())
         raise BackendError(f"onnxruntime has no {asked} here (it has {known}); see: edgetl doctor")
     provider_options = {name: value for name, value in spec.options.items() if not name.startswith(_SESSION)}
+    opened = partial(
+        onnxruntime.InferenceSession,
+        str(model),
+        options,
+        providers=[(asked, provider_options) if provider_options else asked],
+        enable_fallback=0,  # or it would print that it goes on with the CPU, and do so
+    )
     try:
-        session = onnxruntime.InferenceSession(
-            str(model),
-            options,
-            providers=[(asked, provider_options) if provider_options else asked],
-            enable_fallback=0,  # or it would print that it goes on with the CPU, and do so
-        )
+        session = opened()
+        if KEPT_FLOAT in session.get_modelmeta().custom_metadata_map:
+            session = opened(disabled_optimizers=[_REQUANTIZER])
     except Exception as error:  # onnxruntime's exceptions share no base class
         if "fallback to CPU EP has been explicitly disabled" in str(error):
             raise BackendError(

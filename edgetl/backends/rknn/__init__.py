@@ -104,12 +104,13 @@ class RknnBackend(Backend):
 
     def analyse(self, reference: Path, model: Path, target: Target, images: UInt8) -> Mapping[str, Any]:
         """As the base class says; the toolkit shows the errors of the first image."""
-        from edgetl.backends.rknn.analysis import read_analysis
+        from edgetl.backends.rknn.analysis import nodes_by_output, read_analysis
         from edgetl.backends.rknn.toolkit import toolkit
 
         with toolkit() as child:
             answer = child.analyse(reference, model, _soc(target), images)
-        return read_analysis(answer["table"], answer["cosine"], version(_TOOLCHAIN) or "unknown", len(images))
+        nodes, made_by = nodes_by_output(reference), version(_TOOLCHAIN) or "unknown"
+        return read_analysis(answer["table"], answer["cosine"], made_by, len(images), nodes)
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         if not engine.is_file():

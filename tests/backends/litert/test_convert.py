@@ -10,13 +10,15 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from edgetl.backends.litert import LiteRtBackend
 from edgetl.backends.litert.constant import Constant
 from edgetl.backends.litert.convert import convert, refused
 from edgetl.backends.litert.flatbuffer import IDENTIFIER
-from edgetl.errors import BackendError
-from tests.backends.litert.networks import COLOURED, GREY, Lite, Net, last_scale, reference
+from edgetl.backends.probing import is_quantized
+from edgetl.errors import BackendError, InputError
+from tests.backends.litert.networks import COLOURED, GREY, TARGET, Lite, Net, last_scale, reference
 
 
 def two_convolutions(net: Net) -> str:
@@ -304,6 +306,37 @@ def test_a_model_without_the_prefix_and_garbage_are_refused(tmp_path: Path, tiny
     garbage.write_bytes(b"garbage" * 100)
     lines = refused(garbage)
     assert len(lines) == 1 and "\n" not in lines[0] and lines[0].startswith("no ONNX file")
+
+
+def test_supports_is_about_operators_and_not_about_the_form(tmp_path: Path, tiny: Any) -> None:
+    backend, exotic = LiteRtBackend(), tmp_path / "exotic.onnx"
+    assert [backend.supports(model, TARGET) for model in (tiny.foreign, tiny.model)] == [[], []]
+    model = onnx.load(tiny.foreign)
+    last = model.graph.output[0]
+    model.graph.node.append(helper.make_node("Sin", [last.name], ["waves"], name="sine"))
+    last.name = "waves"
+    onnx.save(model, exotic)
+    assert backend.supports(exotic, TARGET) == ["sine (Sin): there is no such operator in the converter"]
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, exotic)
+    with pytest.raises(InputError, match="expected FLOAT"):
+        backend.supports(exotic, TARGET)
+
+
+def test_supports_asks_for_the_precision_of_the_target(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float first, whose refusals name the model's own nodes; then as it is built."""
+    asked: list[bool] = []
+
+    def recording(form: Path, batch: int) -> list[str]:
+        asked.append(is_quantized(onnx.load(form)))
+        return refused(form, batch=batch)
+
+    monkeypatch.setattr("edgetl.backends.litert.support.refused", recording)
+    for target in (TARGET, TARGET.model_copy(update={"precision": "f32"})):
+        assert LiteRtBackend().supports(tiny.foreign, target) == []
+    assert asked == [False, True, False]
 
 
 def test_sixteen_bits_are_refused(quantize: Any) -> None:

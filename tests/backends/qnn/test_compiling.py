@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 from edgetl import profiles
 from edgetl.backends.base import Calibration
 from edgetl.backends.qnn import QnnBackend
-from edgetl.backends.qnn.compiler import toolchain
-from edgetl.backends.qnn.soc import _ARCHITECTURES
+from edgetl.backends.qnn.compiler import compile_context, refused_nodes, toolchain
+from edgetl.backends.qnn.quantizer import quantize
+from edgetl.backends.qnn.soc import _ARCHITECTURES, Soc
 from edgetl.errors import BackendError, InputError
 from edgetl.profiles import Recipe, Target
 
@@ -62,16 +65,64 @@ def test_the_same_model_gives_the_same_bytes(compiled: Any, quantized: Path, com
         assert path.read_bytes() == (again.engine.parent / path.name).read_bytes()
 
 
-def test_a_refused_node_is_named(strange: Path, qnn: QnnBackend, compile_for: Compile) -> None:
+def test_a_refused_node_is_named(strange: Path, qnn: QnnBackend, compile_for: Compile, logs: Path) -> None:
     target = profiles.target("sm8650")
     with pytest.raises(BackendError, match=r"HTP 75 does not take all of .*strange \(Hardmax\)") as caught:
         compile_for(strange, target)
     assert "\n" not in str(caught.value)
     assert [line.partition(":")[0] for line in qnn.supports(strange, target) or []] == ["strange (Hardmax)"]
+    assert list(logs.glob("*.log")) == []
+
+
+def test_an_operator_that_nobody_knows_is_named(qnn: QnnBackend, tiny: Any, tmp_path: Path) -> None:
+    model, path = onnx.load(tiny.foreign), tmp_path / "acme.onnx"
+    last = model.graph.output[0]
+    for name, before, after in (("frob", last.name, "f"), ("brof", "f", "g")):
+        node = onnx.helper.make_node("Frobnicate", [before], [after], name=name, domain="acme")
+        model.graph.node.append(node)
+    last.name = "g"
+    model.opset_import.append(onnx.helper.make_opsetid("acme", 1))
+    onnx.save(model, path)
+    said = "onnxruntime knows no such operator"
+    assert qnn.supports(path, profiles.target("sm8650")) == [
+        f"acme.Frobnicate node {name}: {said}" for name in ("frob", "brof")
+    ]
+
+
+def test_a_log_is_kept_where_an_error_names_it(qnn: QnnBackend, tmp_path: Path, logs: Path) -> None:
+    with toolchain() as worker, pytest.raises(BackendError, match=f"log: {worker.log}"):
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.ask("refused", timeout=60, model="none", provider={}, batch=1)
+    assert list(logs.glob("*.log")) == [worker.log]
+    worker.log.unlink()
+    garbage, soc = tmp_path / "garbage.onnx", Soc(57, 75)
+    garbage.write_bytes(b"garbage" * 9)
+    with pytest.raises(BackendError) as told:
+        compile_context(garbage, soc, 1, tmp_path)
+    assert "log:" not in str(told.value) and list(logs.glob("*.log")) == []
+    with pytest.raises(BackendError) as told:
+        refused_nodes(garbage, soc, 1)
+    (kept,) = logs.glob("*.log")
+    assert str(told.value).endswith(f"; log: {kept}")
 
 
 def test_supports_a_float_model_in_the_form_it_gets(qnn: QnnBackend, tiny: Any) -> None:
     assert qnn.supports(tiny.model, profiles.target("qcs6490")) == []
+
+
+def test_supports_quantizes_a_model_once(
+    qnn: QnnBackend, tiny: Any, monkeypatch: pytest.MonkeyPatch, logs: Path
+) -> None:
+    quantized = []
+
+    def counting(model: Path, *rest: Any) -> None:
+        quantized.append(model)
+        quantize(model, *rest)
+
+    monkeypatch.setattr("edgetl.backends.qnn.support.quantize", counting)
+    for name in ("qcs6490", "sm8650"):
+        assert qnn.supports(tiny.foreign, profiles.target(name)) == []
+    assert len(quantized) == 1 and list(logs.glob("*.log")) == []
 
 
 def test_floats_on_an_htp_without_them(qnn: QnnBackend, tiny: Any, compile_for: Compile) -> None:

@@ -85,10 +85,15 @@ def test_damaged_report_is_one_line(tmp_path: Path, text: str) -> None:
 
 
 def test_analysis_is_simulated_and_in_order() -> None:
-    found = read_analysis(printed("error_analysis.txt"), 0.98, "2.5.0", 8)
-    names = [layer["name"] for layer in found["layers"]]
-    assert names[:3] == ["image", "image_int8", "hardtanh"], "layers fused into the next have no error"
-    worst = next(layer for layer in found["layers"] if layer["name"] == "getitem_6")
+    nodes = {"getitem": "conv_stem", "getitem_6": "blocks.0.conv_pwl"}
+    found = read_analysis(printed("error_analysis.txt"), 0.98, "2.5.0", 8, nodes)
+    names = [(layer["op"], layer["name"]) for layer in found["layers"]]
+    assert names[1:4] == [
+        ("exDataConvert", "image_int8"),
+        ("Conv + Clip", "conv_stem"),
+        ("Conv + Clip", "getitem_3"),
+    ]
+    worst = next(layer for layer in found["layers"] if layer["name"] == "blocks.0.conv_pwl")
     assert worst["entire"]["value"] == 0.99779 and worst["single"]["value"] == 0.99971
     kinds = {layer[which]["kind"] for layer in found["layers"] for which in ("entire", "single")}
     assert kinds == {"simulated"}
@@ -97,6 +102,6 @@ def test_analysis_is_simulated_and_in_order() -> None:
 
 def test_colours_do_not_hide_rows() -> None:
     row = "[Conv] getitem_24                 0.97727 | \x1b[1;33m186.32355\x1b[0m 0.99982 | 16.59879      \n"
-    assert len(read_analysis(row, 1.0, "2.5.0", 1)["layers"]) == 1
+    assert len(read_analysis(row, 1.0, "2.5.0", 1, {})["layers"]) == 1
     with pytest.raises(BackendError, match="no table of errors"):
-        read_analysis("", 1.0, "2.5.0", 1)
+        read_analysis("", 1.0, "2.5.0", 1, {})
