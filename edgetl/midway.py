@@ -205,6 +205,7 @@ def build_bundle(
         "size_bytes": engine.size_bytes,
         "contract": graph.contract.fingerprint,
         "standing": engine.standing.reason,
+        "computer": target.computer,
     }
 
 

@@ -107,6 +107,11 @@ class Target(_Profile):
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     facts: Facts | None = None
 
+    @property
+    def computer(self) -> bool:
+        """Whether the device runs programs such as edgetl: a microcontroller runs its firmware only."""
+        return not self.machine.startswith("cortex-m")
+
 
 P = TypeVar("P", bound=_Profile)
 

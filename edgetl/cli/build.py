@@ -97,7 +97,7 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"same as: {layers['build_command']}")
     if facts["standing"]:
         click.echo(f"note: {facts['standing']}")
-        if facts["state"] != "plan":
+        if facts["state"] != "plan" and facts["computer"]:
             click.echo(f"measure it on the target with: edgetl bench {bundle}")
 
 

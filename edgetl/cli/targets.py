@@ -28,7 +28,7 @@ _COLUMNS = 100
     metavar="FILE.onnx",
     help="Ask the targets' own parsers which operators of this model they take.",
 )
-@click.option("-t", "--target", "names", multiple=True, metavar="NAME", help="Only this target; repeatable.")
+@click.option("-t", "--target", "names", multiple=True, metavar="NAME", help="Only this target, or all-npu and the like; repeatable.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, supports: Path | None, names: tuple[str, ...], as_json: bool) -> int:
@@ -69,7 +69,7 @@ def _rows(names: Sequence[str]) -> list[dict[str, Any]]:
 
     facts = environment()
     rows = []
-    for target in map(profiles.target, names or profiles.target_names()):
+    for target in profiles.targets_of(names or profiles.target_names()):
         here = standing(target, facts)
         rows.append(
             {
@@ -98,7 +98,7 @@ def _supports(model: Path, names: Sequence[str], as_json: bool) -> int:
     from edgetl import profiles
     from edgetl.support import survey
 
-    targets = [profiles.target(name) for name in names or profiles.target_names()]
+    targets = profiles.targets_of(names or profiles.target_names())
     found = survey(model, targets, make_context().observer)
     if as_json:
         print_json(found.to_dict())
