@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper
 
 from edgetl import profiles
 from edgetl.backends.openvino import OpenVinoBackend
+from edgetl.backends.probing import form_of
 from edgetl.cli.main import main
 from edgetl.errors import InputError
 from edgetl.progress import Silent
@@ -141,6 +143,44 @@ def test_a_question_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [answer.target for answer in found.answers] == names
     assert len(asked_for) == 3 and {answer.state for answer in found.answers} == {"no"}
     assert found.answers[1] == Answer("x86-vnni", "cpu", "openvino", "no", found.answers[0].reasons)
+
+
+def test_a_model_is_quantized_once_for_all_targets(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ethosu")
+    from edgetl.backends.litert import quantizer
+
+    real, quantized = quantizer.quantize, []
+
+    def counting(model: Path, *rest: Any) -> None:
+        quantized.append(model)
+        real(model, *rest)
+
+    monkeypatch.setattr(quantizer, "quantize", counting)
+    names = ["rpi4", "ethos-u55-128", "ethos-u85-256"]
+    found = survey(tiny.foreign, [profiles.target(name) for name in names], Silent())
+    assert [answer.state for answer in found.answers] == ["yes"] * 3 and len(quantized) == 1
+
+
+def test_asking_leaves_no_file_behind(tiny: Any, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    command = [sys.executable, "-c", "from edgetl.cli.main import main; main()", "targets", "--supports"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([*command, tiny.foreign, *asked("rpi4")], env=environment, capture_output=True, check=True)
+    assert list(tmp_path.glob("edgetl*")) == []
+
+
+def test_forms_that_are_kept_are_few_and_not_older_than_their_models(tiny: Any, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    paths = []
+    for number in range(6):
+        graph = onnx.load(tiny.foreign)
+        graph.graph.name = f"network {number}"
+        onnx.save(graph, model)
+        paths.append(form_of(model).path)
+        assert onnx.load(form_of(model).path).graph.name == graph.graph.name
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * 4
 
 
 @pytest.mark.parametrize("name", ["tensorrt-rtx", "onnxruntime"])

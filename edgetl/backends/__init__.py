@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module, metadata
 
 from edgetl.backends.base import Backend
@@ -31,7 +32,7 @@ def get_backend(name: str) -> Backend:
     Raises:
         InputError: if there is none.
     """
-    reference = (_third_party() | _BUILT_IN).get(name)
+    reference = _BUILT_IN.get(name) or _third_party().get(name)
     if reference is None:
         raise InputError(f"unknown backend {name!r}; known: {', '.join(backend_names())}")
     module, _, attribute = reference.partition(":")
@@ -44,5 +45,7 @@ def get_backend(name: str) -> Backend:
     return backend
 
 
+@functools.cache
 def _third_party() -> dict[str, str]:
+    """Reads the entry points of everything installed, which takes milliseconds: once a process."""
     return {entry.name: entry.value for entry in metadata.entry_points(group=_GROUP)}

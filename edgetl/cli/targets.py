@@ -28,7 +28,14 @@ _COLUMNS = 100
     metavar="FILE.onnx",
     help="Ask the targets' own parsers which operators of this model they take.",
 )
-@click.option("-t", "--target", "names", multiple=True, metavar="NAME", help="Only this target, or all-npu and the like; repeatable.")
+@click.option(
+    "-t",
+    "--target",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this target, or all-npu and the like; repeatable.",
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, supports: Path | None, names: tuple[str, ...], as_json: bool) -> int:

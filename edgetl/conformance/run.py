@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgetl.backends import get_backend
 from edgetl.conformance import answers, failures, honesty, making
 from edgetl.conformance.case import Case, choose_target
 from edgetl.conformance.checking import (
@@ -18,7 +19,7 @@ from edgetl.conformance.checking import (
     flat,
     standard_output_aside,
 )
-from edgetl.errors import EdgetlError
+from edgetl.errors import EdgetlError, InputError
 from edgetl.progress import Observer, Silent
 
 _MODULES = (answers, making, honesty, failures)
@@ -34,10 +35,12 @@ def run_checks(backend: str, target: str | None = None, observer: Observer | Non
         target: name of a target profile of it; None for the one this machine comes closest to.
 
     Raises:
-        InputError: if there is no such backend or target.
+        InputError: if there is no such backend or target, or the backend's toolchain is not installed.
     """
     observer = observer or Silent()
     chosen = choose_target(backend, target)
+    if missing := _missing(backend):
+        raise InputError(f"backend {backend} can't be tried here: {missing}")
     found: list[Outcome] = []
     with (
         tempfile.TemporaryDirectory(prefix="edgetl-conformance-") as folder,
@@ -49,6 +52,15 @@ def run_checks(backend: str, target: str | None = None, observer: Observer | Non
             with standard_output_aside():  # one of the checks is about it
                 found.append(outcome(check, case))
     return found
+
+
+def _missing(backend: str) -> str | None:
+    """What the backend says is missing; None where it says nothing, or fails to: the checks tell that."""
+    try:
+        found = get_backend(backend).available()
+    except Exception:
+        return None
+    return flat(found.reason) if found.reason and not found.ok else None
 
 
 def outcome(check: Check, case: Case) -> Outcome:

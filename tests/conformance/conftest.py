@@ -16,6 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from edgetl.backends import _third_party
 from edgetl.conformance import CHECKS, Case, Check, Outcome, outcome
 from edgetl.profiles import Target
 
@@ -35,8 +36,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _describe(folder, "edgetl-broken", "1.0", {name: f"edgetl_broken:{name}" for name in broken_names()})
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
+    _third_party.cache_clear()
     yield folder
     sys.path.remove(str(folder))
+    _third_party.cache_clear()
     for name in [name for name in sys.modules if name.startswith(("edgetl_numpy", "edgetl_broken"))]:
         del sys.modules[name]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgetl.cli.main import _run
-from edgetl.conformance import CHECKS, Case, Outcome, choose_target, outcome, passed
+from edgetl.conformance import CHECKS, Case, Outcome, choose_target, outcome, passed, run_checks
 from edgetl.conformance.network import CLASSES, answers, pictures, write_network
 from edgetl.errors import InputError
 from edgetl.profiles import Target
@@ -160,6 +160,38 @@ def test_a_failure_is_told(
     assert told[0].startswith("✗ contract: the float and the INT8 model become engines · cannot build")
     assert all(line[0] in "✓✗–" for line in told[:-2]) and told[-1].startswith("RefusesBackend as spoiled: ")
     assert _run(["backend", "test", "numpy", "--target", "spoiled"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rknn", "RKNN-Toolkit2 is not installed; install it with: edgetl toolchain install rknn"),
+        ("nope", "unknown backend 'nope'; known: "),
+    ],
+)
+def test_what_is_not_there_is_not_tried(
+    name: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGETL_TOOLCHAINS", str(tmp_path))
+    assert _run(["backend", "test", name, "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1 and says in told.err
+
+
+@pytest.mark.parametrize("name", ["RaisesWhenAsked", "NoReason"])
+def test_whether_something_is_missing_must_be_told_well(
+    name: str, installed: Path, numpy_target: Target, tmp_path: Path
+) -> None:
+    """A backend that does not tell it is at fault, so it is tried."""
+    text = (tmp_path / "config" / "edgetl" / "targets" / "numpy-cpu.toml").read_text()
+    spoiled = tmp_path / "config" / "edgetl" / "targets" / "spoiled.toml"
+    spoiled.write_text(text.replace('"numpy"', f'"{name}Backend"'))
+    found = {outcome.name: outcome for outcome in run_checks(f"{name}Backend")}
+    assert not found["toolchain: available() tells versions and devices, or one line of what is missing"].ok
 
 
 def test_backends_are_listed(

@@ -1,4 +1,4 @@
-"""Which operators of an ONNX become an engine: asked of the converter, and of LiteRT, which loads the result."""
+"""Which operators of an ONNX LiteRT takes: asked of the converter, and of LiteRT, which loads the result."""
 
 from __future__ import annotations
 

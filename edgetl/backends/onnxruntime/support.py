@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from edgetl.backends.base import EngineSpec
 from edgetl.backends.onnxruntime import CPU
 from edgetl.backends.onnxruntime.session import open_session, session_options
-from edgetl.backends.operators import every_node, name_of
+from edgetl.backends.operators import every_node, name_of, read_onnx
 from edgetl.errors import BackendError
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def refused(model: Path, spec: EngineSpec, obstacle: str | None) -> list[str]:
@@ -30,7 +33,7 @@ def refused(model: Path, spec: EngineSpec, obstacle: str | None) -> list[str]:
     try:
         _load(model, replace(spec, device=CPU, options={}))
     except BackendError as error:
-        return unknown_operators(onnx.load(model, load_external_data=False)) or [str(error)]
+        return unknown_operators(read_onnx(model)) or [str(error)]
     if spec.device == CPU:
         return []
     if obstacle:

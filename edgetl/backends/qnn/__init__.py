@@ -62,10 +62,10 @@ class QnnBackend(Backend):
         return _SIMULATED if _is_x86() else None
 
     def supports(self, model: Path, target: Target) -> list[str] | None:
+        self._require()
         from edgetl.backends.qnn.soc import Soc
         from edgetl.backends.qnn.support import refused_by_htp
 
-        self._require()
         return refused_by_htp(model, Soc.of(target), target)
 
     def quantize(
