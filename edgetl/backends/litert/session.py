@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -25,6 +24,7 @@ from edgetl.backends.base import (
     majority,
 )
 from edgetl.backends.litert import DEVICE
+from edgetl.backends.pooled import run_pooled
 from edgetl.contract.stream import usable_cores
 from edgetl.errors import BackendError
 
@@ -80,14 +80,7 @@ class LiteRtSession(Session):
         return output[: len(images)]
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
-        pending: dict[Future[Float32], int] = {}
-        with ThreadPoolExecutor(self._workers) as pool:
-            for index, images in enumerate(batches):
-                if len(pending) > self._workers:
-                    _drain(pending, consume)
-                pending[pool.submit(self._run, images)] = index
-            while pending:
-                _drain(pending, consume)
+        run_pooled(self._run, batches, self._workers, consume)
 
     def precision(self) -> Precision:
         """By the operands of the operators with weights, of averages and gates too, which are written so."""
@@ -157,9 +150,3 @@ def left_over(operators: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
                     taken.add(made["index"])
                     inside += [int(source) for source in made["inputs"]]
     return [operator for operator in plain if operator["index"] not in taken]
-
-
-def _drain(pending: dict[Future[Float32], int], consume: Consume) -> None:
-    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-    for future in done:
-        consume(pending.pop(future), future.result())

@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from edgetl.backends.base import (
     majority,
 )
 from edgetl.backends.onnxruntime import CPU
+from edgetl.backends.pooled import run_pooled
 from edgetl.contract.stream import usable_cores
 from edgetl.errors import BackendError
 
@@ -60,14 +60,7 @@ class OnnxRuntimeSession(Session):
         raise BackendError(f"engine has a fixed batch of {self._batch}, got {len(images)} images")
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
-        pending: dict[Future[Float32], int] = {}
-        with ThreadPoolExecutor(self._workers) as pool:
-            for index, images in enumerate(batches):
-                if len(pending) > self._workers:
-                    _drain(pending, consume)
-                pending[pool.submit(self._run, images)] = index
-            while pending:
-                _drain(pending, consume)
+        run_pooled(self._run, batches, self._workers, consume)
 
     def precision(self) -> Precision:
         """By the operands of the nodes executed; ``unknown`` where a provider compiled them into one."""
@@ -180,9 +173,3 @@ def _operand_precision(event: dict[str, Any]) -> str:
     return {"uint8": "int8", "int8": "int8", "float": "f32", "float16": "f16", "bfloat16": "bf16"}.get(
         first, first
     )
-
-
-def _drain(pending: dict[Future[Float32], int], consume: Consume) -> None:
-    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-    for future in done:
-        consume(pending.pop(future), future.result())

@@ -7,7 +7,6 @@ import tempfile
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +25,7 @@ from edgetl.backends.base import (
     failed,
     image_shape,
 )
+from edgetl.backends.pooled import run_pooled
 from edgetl.backends.qnn.compiler import toolchain
 from edgetl.backends.qnn.proof import read_proof
 from edgetl.backends.worker import Worker
@@ -119,14 +119,7 @@ class EmulatedSession(_ContextSession):
             self._idle.put(emulator)
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
-        pending: dict[Future[Float32], int] = {}
-        with ThreadPoolExecutor(self._count) as pool:
-            for index, images in enumerate(batches):
-                if len(pending) > self._count:
-                    _drain(pending, consume)
-                pending[pool.submit(self.run, images)] = index
-            while pending:
-                _drain(pending, consume)
+        run_pooled(self.run, batches, self._count, consume)
 
 
 class _Emulator:
@@ -145,9 +138,3 @@ class _Emulator:
         self._worker.ask("run", timeout=_RUN_SECONDS * len(images), **request)
         output: Float32 = np.load(self._logits)
         return output
-
-
-def _drain(pending: dict[Future[Float32], int], consume: Consume) -> None:
-    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-    for future in done:
-        consume(pending.pop(future), future.result())

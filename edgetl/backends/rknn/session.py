@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from edgetl.backends.base import Consume, EngineSpec, Float32, Placement, Precision, Session, UInt8
+from edgetl.backends.pooled import run_pooled
 from edgetl.backends.rknn.compiled import precision_of, read_layers
 from edgetl.backends.rknn.toolkit import Toolkit, toolkit
 from edgetl.contract.stream import usable_cores
@@ -61,16 +62,12 @@ class SimulatorSession(Session):
             self._idle.put(child)
 
     def run_many(self, batches: Iterator[UInt8], consume: Consume) -> None:
-        pending: dict[Future[list[Float32]], int] = {}
-        with ThreadPoolExecutor(self._count) as pool:
-            first = 0
-            while group := list(islice(batches, _TOGETHER)):
-                if len(pending) > self._count:
-                    _drain(pending, consume)
-                pending[pool.submit(self._run_group, group)] = first
-                first += len(group)
-            while pending:
-                _drain(pending, consume)
+        def consume_group(number: int, answers: list[Float32]) -> None:
+            for offset, logits in enumerate(answers):
+                consume(number * _TOGETHER + offset, logits)
+
+        groups = iter(lambda: list(islice(batches, _TOGETHER)), [])
+        run_pooled(self._run_group, groups, self._count, consume_group)
 
     def _run_group(self, group: list[UInt8]) -> list[Float32]:
         """Several batches in one request."""
@@ -83,11 +80,3 @@ class SimulatorSession(Session):
 
     def placement(self) -> Placement:
         return Placement(SIMULATOR, 1.0, None)
-
-
-def _drain(pending: dict[Future[list[Float32]], int], consume: Consume) -> None:
-    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-    for future in done:
-        first = pending.pop(future)
-        for offset, logits in enumerate(future.result()):
-            consume(first + offset, logits)
