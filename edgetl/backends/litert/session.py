@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from edgetl.errors import BackendError
 _ARITHMETIC = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _DELEGATE = "DELEGATE"
 _AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
+_greeted = Event()
 _NAMES = {np.dtype(np.int8): "int8", np.dtype(np.float32): "f32"}
 
 
@@ -103,11 +107,29 @@ def open_interpreter(engine: Path, threads: int, content: bytes | None = None) -
     """
     model = {"model_path": str(engine)} if content is None else {"model_content": content}
     try:
-        interpreter = Interpreter(**model, num_threads=threads)
-        interpreter.allocate_tensors()
+        with _greeting_aside():
+            interpreter = Interpreter(**model, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError, OSError, TypeError) as error:
         raise failed("load", engine, error) from error
     return interpreter
+
+
+@contextlib.contextmanager
+def _greeting_aside() -> Iterator[None]:
+    """Natively, and heeding no setting, LiteRT says on standard error once a process that it uses XNNPACK."""
+    if _greeted.is_set():
+        yield
+        return
+    former = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+        _greeted.set()
+    finally:
+        os.dup2(former, 2)
+        os.close(former)
 
 
 def _require_known(spec: EngineSpec) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -131,3 +133,16 @@ def test_boards(
     monkeypatch.setattr("edgetl.engines.this_machine", lambda: "aarch64")
     found = standing(profiles.target(name), board(name, model, isa))
     assert found.latency is measured and found.loads
+
+
+def test_nothing_is_printed_natively(engines: dict[str, Path]) -> None:
+    """In a process of its own, since LiteRT greets once a process; what comes later is heard."""
+    code = (
+        "import sys; from pathlib import Path; from edgetl.backends import get_backend\n"
+        "from edgetl.backends.base import EngineSpec\n"
+        'get_backend("litert").load(Path(sys.argv[1]), EngineSpec("litert", "", "int8", "f32", "CPU"))\n'
+        'print("heard", file=sys.stderr)'
+    )
+    line = [sys.executable, "-c", code, str(engines["int8"])]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "heard\n")
