@@ -17,6 +17,7 @@ _SUFFIXES = {
     "_per_s": ("1/s", RATE),
     "_kib": ("KiB", _COUNT),
     "_mib": ("MiB", _COUNT),
+    "_mb": ("MB", _COUNT),
     "_share": ("%", _PERCENT),
 }
 _ABOUT = ("source", "note")

@@ -24,11 +24,11 @@ def layer_errors(rows: Sequence[Row]) -> tuple[Html | None, Figure | None]:
     if not told:
         return None, None
     words = (
-        "Cosine of a layer's INT8 output to its float output: with the layer's own error only, and with all "
-        "errors before it. A layer that is worse than its neighbours by itself is one to keep in float."
+        "One less the cosine of a layer's INT8 output to its float output: with the layer's own error only, "
+        "and with all errors before it. A layer that stands out by itself is one to keep in float."
     )
     drawing = plots.layer_errors([(row.name, _curves(found)) for row, found in told])
-    place = figure("errors", f"Cosine to float by layer. {_spoken(told)}", words) if drawing else None
+    place = figure("errors", f"Error by layer. {_spoken(told)}", words) if drawing else None
     content = [part for row, found in told for part in _engine(row, found)]
     return titled("errors", "Errors by layer", place, *content), drawing
 

@@ -30,6 +30,8 @@ _REFERENCE_DASHES = ("dot", "longdashdot")
 _CURVE_POINTS = 300
 _TAIL_POINTS = 20
 _LOG_RATIO = 5.0
+_LEAST_ERROR = 1e-5
+"""What toolchains print cosines to; less is nothing on a logarithmic axis."""
 
 
 def plotly_js() -> str:
@@ -200,8 +202,8 @@ def refit(rows: Sequence[tuple[str, Quantity, Quantity]]) -> Figure | None:
 
 def layer_errors(engines: Sequence[tuple[str, Sequence[tuple[str, Quantity, Quantity]]]]) -> Figure | None:
     """Own and accumulated error over the layers in their order; ``engines`` are (name, layers), layers
-    (name, own, accumulated). None without layers."""
-    traces = []
+    (name, own, accumulated cosine). None without layers."""
+    traces: list[Figure] = []
     for (name, layers), colour in zip(engines, cycle(OKABE_ITO), strict=False):
         own, all_before = [own for _, own, _ in layers], [all_before for _, _, all_before in layers]
         for label, cosines, dash in (("all before too", all_before, "solid"), ("own only", own, "dot")):
@@ -211,15 +213,17 @@ def layer_errors(engines: Sequence[tuple[str, Sequence[tuple[str, Quantity, Quan
                     "mode": "lines",
                     "name": inert(f"{name}: {label}"),
                     "x": list(range(1, len(layers) + 1)),
-                    "y": [cosine.value for cosine in cosines],
+                    "y": [max(_LEAST_ERROR, round(1 - cosine.value, 6)) for cosine in cosines],
                     "text": [inert(layer) for layer, _, _ in layers],
                     "line": {"color": colour, "dash": dash, "width": 2},
-                    "hovertemplate": "%{text}<br>%{y:.5f}",
+                    "hovertemplate": "%{text}<br>%{y:.1~e}",
                 }
             )
     if not any(trace["x"] for trace in traces):
         return None
-    return {"data": traces, "layout": base_layout("layer, in order", "cosine to float (simulated)", 380)}
+    layout = base_layout("layer, in order", "error: 1 − cosine to float (simulated)", 380)
+    layout["yaxis"] |= _scale([error for trace in traces for error in trace["y"]])
+    return {"data": traces, "layout": layout}
 
 
 def _dot(colour: str, symbol: str) -> Figure:
