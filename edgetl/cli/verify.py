@@ -23,7 +23,7 @@ def command(bundle: Path, as_json: bool) -> None:
         return
     machine = "the kind of machine it was made on" if replay.same_device else "another kind of machine"
     if replay.simulated:
-        click.echo(f"note: {replay.replayed} was replayed in a simulator: {replay.simulated}")
+        click.echo(f"note: simulated, {replay.replayed} was replayed: {replay.simulated}")
     click.echo(
         f"{bundle}: all digests match; {replay.n} golden images replayed on {machine}: "
         f"largest difference {replay.max_abs:.3g} (allowed {replay.allowed:.3g})"
