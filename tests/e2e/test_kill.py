@@ -19,7 +19,7 @@ import pytest
 from edgetl.files import relative_files, sha256_file
 from tests.e2e.driving import TARGETS, Command
 
-KILLS = int(os.environ.get("EDGETL_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("EDGETL_TEST_KILLS", "3"))
 VOLATILE = {"manifest.json", "measurements.json"}
 """They hold times; what they say of the rest is compared field by field."""
 
