@@ -11,6 +11,9 @@ import numpy as np
 from benchmarks.settings import Settings
 from edgetl.backends.base import Calibration
 from edgetl.contract import Contract
+from edgetl.contract.onnx_prefix import set_metadata
+from edgetl.exporting.graph import read, save
+from edgetl.exporting.head import add_head
 from edgetl.exporting.stage import compile_backbone
 from edgetl.exporting.torch_onnx import export_backbone
 from edgetl.transfer.backbones import DEFAULT, resolve
@@ -19,9 +22,10 @@ _CLASSES = 10
 
 
 def float_graph(settings: Settings, name: str, folder: Path) -> tuple[Path, Contract]:
-    """The default backbone, or another network of timm's with random weights, as ONNX."""
+    """The default backbone, or another network of timm's with random weights, with ten classes, as ONNX."""
     if name == DEFAULT:
-        return compile_backbone(settings.context, resolve(DEFAULT, None))
+        backbone, contract = compile_backbone(settings.context, resolve(DEFAULT, None))
+        return _with_head(backbone, contract, folder / "float.onnx"), contract
     import timm
     import torch
 
@@ -34,6 +38,17 @@ def float_graph(settings: Settings, name: str, folder: Path) -> tuple[Path, Cont
     _settle(network, side)
     export_backbone(network, contract, folder / "float.onnx")
     return folder / "float.onnx", contract
+
+
+def _with_head(backbone: Path, contract: Contract, out: Path) -> Path:
+    graph = read(backbone)
+    features = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    generator = np.random.default_rng(0)
+    weight = generator.normal(0, features**-0.5, (_CLASSES, features)).astype(np.float32)
+    model = add_head(graph, weight, np.zeros(_CLASSES, np.float32))
+    set_metadata(model, contract, [str(number) for number in range(_CLASSES)])
+    save(model, out)
+    return out
 
 
 def noise(shape: Sequence[int], count: int) -> Calibration:

@@ -53,13 +53,19 @@ def export_backbone(
                 verbose=False,
             )
     except Exception as error:  # torch's exporter wraps whatever a model raises
-        raise EdgetlError(
-            f"torch cannot export {type(module).__name__} to ONNX: {str(error).splitlines()[0]}"
-        ) from error
+        raise EdgetlError(f"torch cannot export {type(module).__name__} to ONNX: {_cause(error)}") from error
     if program is None:
         raise EdgetlError(f"torch returned no ONNX program for {type(module).__name__}")
     model = graft_prefix(program.model_proto, contract)
     return finish(model, out)
+
+
+def _cause(error: BaseException) -> str:
+    """What the model raised first, in a line: torch wraps it in advice of a page."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -8,9 +8,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nncf
+import nncf.onnx.engine
 import onnx
+import onnxruntime
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 from nncf.quantization.range_estimator import (
     AggregatorType,
@@ -24,6 +27,7 @@ from edgetl.contract.onnx_prefix import INPUT
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.profiles import Recipe, Target
 
+_FUSION = "ConvAddActivationFusion"
 _TAIL = 1e-5
 """Share of values clipped at each end by percentile ranges; onnxruntime's default too."""
 
@@ -56,7 +60,7 @@ def quantize(
     mixed = recipe.activations == "asymmetric"
     preset = nncf.QuantizationPreset.MIXED if mixed else nncf.QuantizationPreset.PERFORMANCE
     try:
-        with _quiet():
+        with _quiet(), _sessions_that_load():
             quantized = nncf.quantize(
                 onnx.load(model),
                 nncf.Dataset(_Images(calibration), lambda image: {INPUT: image}),
@@ -79,6 +83,28 @@ def _quiet() -> Iterator[None]:
     """NNCF draws its own progress bars on stdout, which belongs to the caller."""
     logging.getLogger("nncf").setLevel(logging.WARNING)
     with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+    """Without the one fusion that makes onnxruntime 1.31 lose an output and fail to load.
+
+    Bias correction asks for the output of a convolution that is summed with another (a ResNet's shortcut),
+    which the fusion of convolution, sum and activation drops.
+    """
+
+    def __init__(self, model: bytes, options: Any, **rest: Any) -> None:
+        try:
+            super().__init__(model, options, enable_fallback=0, **rest)
+        except RuntimeError:
+            disabled = {"disabled_optimizers": [_FUSION]}
+            super().__init__(model, options, enable_fallback=0, **rest, **disabled)
+
+
+@contextlib.contextmanager
+def _sessions_that_load() -> Iterator[None]:
+    """NNCF opens its sessions itself and takes no options for them."""
+    with mock.patch.object(nncf.onnx.engine.rt, "InferenceSession", _Session):
         yield
 
 
