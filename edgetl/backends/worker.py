@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +23,7 @@ from edgetl.errors import BackendError
 
 _SERVE = Path(__file__).with_name("serve.py")
 _CHUNK = 1 << 16
+_COLOUR = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 
 
 class Worker:
@@ -33,15 +36,22 @@ class Worker:
         python: interpreter of the environment the toolchain lives in.
         module: file whose ``HANDLERS`` (functions by verb, JSON in and out) the child answers with; for
             another environment it may import the standard library and that environment's packages only.
-        log: what the child and its libraries print.
+        log: what the child and its libraries print; None for a file of its own in the temporary folder,
+            which stays there after ``close`` only if an error has named it.
         environment: variables besides those of this process.
     """
 
     def __init__(
-        self, name: str, python: str, module: Path, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        python: str,
+        module: Path,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._name = name
-        self.log = log
+        self._passing = log is None
+        self.log = log = log or _temporary_log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
@@ -62,6 +72,7 @@ class Worker:
         except OSError as error:
             os.close(self._requests)
             os.close(self._answers)
+            self._drop_log()
             raise BackendError(f"{name} cannot be started with {python}: {error.strerror}") from error
         finally:
             os.close(requests)
@@ -81,7 +92,7 @@ class Worker:
             BackendError: what the child reported, or that it died or gave no answer in time.
         """
         if self._requests < 0:
-            raise BackendError(f"{self._name} was stopped and can't be asked {verb!r}; log: {self.log}")
+            raise BackendError(f"{self._name} was stopped and can't be asked {verb!r}")
         line = json.dumps({"verb": verb, "fields": fields}) + "\n"
         try:
             _write_all(self._requests, line.encode())
@@ -89,14 +100,15 @@ class Worker:
         except BrokenPipeError:
             reply = None
         except TimeoutError:
-            self.close()
             said = f"{self._name} gave no answer to {verb!r} within {timeout:g} s and was stopped"
-            raise BackendError(f"{said}; log: {self.log}") from None
+            said = f"{said}; log: {self.name_log()}"
+            self.close()
+            raise BackendError(said) from None
         if reply is None:
             raise BackendError(self._how_it_died(verb))
         answer: dict[str, Any] = json.loads(reply)
         if "error" in answer:
-            raise BackendError(f"{self._name}: {answer['error']}")
+            raise BackendError(f"{self._name}: {answer['error']}; log: {self.name_log()}")
         found: dict[str, Any] = answer["answer"]
         return found
 
@@ -109,6 +121,16 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.close(end)
         self._requests = self._answers = -1
+        self._drop_log()
+
+    def name_log(self) -> Path:
+        """The log, for an error that names it; it is kept then."""
+        self._passing = False
+        return self.log
+
+    def _drop_log(self) -> None:
+        if self._passing:
+            self.log.unlink(missing_ok=True)
 
     def __enter__(self) -> Worker:
         return self
@@ -137,13 +159,18 @@ class Worker:
 
     def _how_it_died(self, verb: str) -> str:
         status = self._process.wait()
-        if status == -signal.SIGKILL:
-            how = "was killed, by somebody or because memory ran out"
-        elif status < 0:
-            how = f"crashed ({signal.Signals(-status).name})"
-        else:
-            how = f"ended with status {status}"
-        return f"{self._name} {how} in {verb!r}{_last_words(self.log)}; log: {self.log}"
+        log = f"log: {self.name_log()}"
+        if status == -signal.SIGKILL:  # what it printed last has no part in that
+            return f"{self._name} was killed, by somebody or because memory ran out, in {verb!r}; {log}"
+        how = f"crashed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
+        return f"{self._name} {how} in {verb!r}{_last_words(self.log)}; {log}"
+
+
+def _temporary_log(name: str) -> Path:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    handle, path = tempfile.mkstemp(prefix=f"edgetl-{slug}-", suffix=".log")
+    os.close(handle)
+    return Path(path)
 
 
 def _write_all(end: int, data: bytes) -> None:
@@ -155,7 +182,8 @@ def _last_words(log: Path) -> str:
     """The last line a child printed, for an error."""
     with contextlib.suppress(OSError), log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 4096))
-        lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+        printed = _COLOUR.sub("", stream.read().decode(errors="replace"))
+        lines = [line for line in printed.splitlines() if line.strip()]
         if lines:
             return f": {' '.join(lines[-1].split())[:300]}"
     return ""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ def noise():
     os.write(1, b"native\\n")
     return {"stdin": sys.stdin.read()}
 
+def say(text):
+    os.write(1, text.encode())
+    return {}
+
 def die(number):
     print("last words")
     sys.stdout.flush()
@@ -50,7 +55,7 @@ def where():
     import sibling
     return {"path": sys.path, "sibling": sibling.VALUE, "variable": os.environ.get("EDGETL_TEST")}
 
-HANDLERS = {f.__name__: f for f in (echo, fail, noise, die, leave, sleep, spawn, where)}
+HANDLERS = {f.__name__: f for f in (echo, fail, noise, say, die, leave, sleep, spawn, where)}
 """
 
 
@@ -90,9 +95,9 @@ def test_answers_one_request_after_another(worker: Worker) -> None:
 
 
 def test_an_error_is_one_line_and_the_child_goes_on(worker: Worker) -> None:
-    with pytest.raises(BackendError, match=r"^toolkit: two lines$"):
+    with pytest.raises(BackendError, match=r"^toolkit: two lines; log: \S+$"):
         worker.ask("fail", timeout=10, text="two\n  lines\n")
-    with pytest.raises(BackendError, match=r"^toolkit: ValueError$"):
+    with pytest.raises(BackendError, match=r"^toolkit: ValueError; log: \S+$"):
         worker.ask("fail", timeout=10, text="")
     assert worker.ask("echo", timeout=10, value=1) == {"value": 1}
 
@@ -107,17 +112,36 @@ def test_noise_goes_into_the_log(worker: Worker, capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (signal.SIGKILL, "was killed, by somebody or because memory ran out"),
-        (signal.SIGSEGV, "crashed (SIGSEGV)"),
+        (signal.SIGKILL, "was killed, by somebody or because memory ran out, in 'die'; log: "),
+        (signal.SIGSEGV, "crashed (SIGSEGV) in 'die': last words; log: "),
     ],
 )
 def test_a_death_is_one_line_with_its_cause(worker: Worker, number: int, said: str) -> None:
     with pytest.raises(BackendError) as caught:
         worker.ask("die", timeout=10, number=number)
     text = str(caught.value)
-    assert said in text and "last words" in text and str(worker.log) in text and "\n" not in text
+    assert said in text and text.endswith(str(worker.log)) and "\n" not in text
     with pytest.raises(BackendError):
         worker.ask("echo", timeout=10)
+
+
+def test_a_log_of_its_own_stays_only_if_an_error_names_it(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Worker("The Toolkit 2", sys.executable, module) as quiet:
+        quiet.ask("noise", timeout=10)
+        assert quiet.log.name.startswith("edgetl-the-toolkit-2-") and quiet.log.exists()
+    assert list(tmp_path.glob("*.log")) == []
+    with Worker("toolkit", sys.executable, module) as named, pytest.raises(BackendError) as caught:
+        named.ask("fail", timeout=10, text="why")
+    assert str(caught.value) == f"toolkit: why; log: {named.log}" and named.log.exists()
+
+
+def test_last_words_have_no_colours(worker: Worker) -> None:
+    worker.ask("say", timeout=10, text="\x1b[1;31mred\x1b[0m")
+    with pytest.raises(BackendError, match="in 'leave': red; log"):
+        worker.ask("leave", timeout=10, status=1)
 
 
 def test_an_end_without_a_signal(worker: Worker) -> None:

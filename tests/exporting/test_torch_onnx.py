@@ -50,6 +50,6 @@ def test_what_torch_cannot_export_is_one_line(contract: Contract, tmp_path: Path
         def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
             raise ValueError("two\nlines")
 
-    with pytest.raises(EdgetlError, match="Hopeless to ONNX: ValueError: two$") as caught:
+    with pytest.raises(EdgetlError, match=r"Hopeless to ONNX: ValueError: two$") as caught:
         export_backbone(Hopeless(), contract, tmp_path / "m.onnx")
     assert "\n" not in str(caught.value) and not (tmp_path / "m.onnx").exists()

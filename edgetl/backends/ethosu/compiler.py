@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -69,14 +68,11 @@ def compile_apart(model: Path, settings: VelaSettings, *, timeout: float = _SECO
     Raises:
         BackendError: if Vela refuses the model, crashes, or takes too long.
     """
-    handle, name = tempfile.mkstemp(prefix="edgetl-vela-", suffix=".log")
-    os.close(handle)
-    log = Path(name)
     with tempfile.TemporaryDirectory(prefix="edgetl-vela-") as work:
         folder = Path(work)
         source = folder / "model.tflite"
         shutil.copyfile(model, source)
-        with Worker("Vela", sys.executable, _CHILD, log) as child:
+        with Worker("Vela", sys.executable, _CHILD) as child:
             answer = child.ask(
                 "compile",
                 timeout=timeout,
@@ -84,8 +80,8 @@ def compile_apart(model: Path, settings: VelaSettings, *, timeout: float = _SECO
                 folder=str(folder),
                 arguments=_arguments(settings, folder),
             )
-        refusals, remarks = read_complaints(log.read_text(encoding="utf-8", errors="replace"))
-        log.unlink()
+            printed = child.log.read_text(encoding="utf-8", errors="replace")
+        refusals, remarks = read_complaints(printed)
         try:
             return Compiled(
                 (folder / "model_vela.tflite").read_bytes(),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,6 @@ _REFUSED = re.compile(
 )
 _MEMBER = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index: \d+")
 _REASON = re.compile(r"REASON : (.*)")
-_LOG = re.compile(r"; log: (.+)$")
 _LAYOUT_SUFFIX = re.compile(r"_token_\d+$")
 _COMPILED = "QNNExecutionProvider"
 _SHOWN = 3
@@ -46,36 +43,9 @@ _TYPES = {
 """Precision by ``Qnn_DataType_t`` of the SDK's ``QnnTypes.h``."""
 
 
-class Toolchain(Worker):
-    """A child with the QNN provider.
-
-    Attributes:
-        named: whether an error names its log, which is kept for that.
-    """
-
-    named = False
-
-    def ask(self, verb: str, *, timeout: float, **fields: Any) -> dict[str, Any]:
-        try:
-            return super().ask(verb, timeout=timeout, **fields)
-        except BackendError as error:
-            self.named |= _log_of(error) == self.log
-            raise
-
-
-@contextlib.contextmanager
-def toolchain(name: str = "qnn") -> Iterator[Toolchain]:
-    """A child with the QNN provider; what it prints is kept only where an error names it."""
-    handle, path = tempfile.mkstemp(prefix="edgetl-qnn-", suffix=".log")
-    os.close(handle)
-    log, worker = Path(path), None
-    try:
-        worker = Toolchain(name, sys.executable, _CHILD, log)
-        with worker:
-            yield worker
-    finally:
-        if worker is None or not worker.named:
-            log.unlink(missing_ok=True)
+def toolchain(name: str = "qnn") -> Worker:
+    """A child with the QNN provider."""
+    return Worker(name, sys.executable, _CHILD)
 
 
 def compile_context(model: Path, soc: Soc, batch: int, folder: Path, seconds: float = COMPILE_SECONDS) -> str:
@@ -91,13 +61,17 @@ def compile_context(model: Path, soc: Soc, batch: int, folder: Path, seconds: fl
     context = folder.resolve() / CONTEXT
     context.unlink(missing_ok=True)  # onnxruntime refuses to write over one
     with tempfile.TemporaryDirectory(dir=folder) as notes:
+        worker = toolchain()
         try:
-            with toolchain() as worker:
+            with worker:
                 request = {"model": str(model.resolve()), "context": str(context), "notes": notes}
                 worker.ask("build", timeout=seconds, provider=provider, batch=batch, **request)
                 blob = worker.ask("metadata", timeout=seconds, engine=str(folder / _BINARY))
         except BackendError as error:
-            raise _explained(error, model, soc, batch, seconds) from error
+            explained = _explained(error, model, soc, batch, seconds)
+            if explained is not error:
+                worker.log.unlink(missing_ok=True)
+            raise explained from error
         facts = {**blob, **_read_notes(Path(notes))}
     if (blob.get("soc_model"), blob.get("htp_arch")) != (soc.model, soc.arch):
         raise BackendError(
@@ -116,28 +90,14 @@ def _explained(error: BackendError, model: Path, soc: Soc, batch: int, seconds: 
         return error
     try:
         lines = refused_nodes(model, soc, batch, seconds)
-    except BackendError as unexplained:
-        _drop_log(unexplained)
+    except BackendError:
         return error
     if not lines:
         return error
-    _drop_log(error)
     more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return BackendError(
         f"HTP {soc.arch} does not take all of {model.name}: {'; '.join(lines[:_SHOWN])}{more}"
     )
-
-
-def _log_of(error: BackendError) -> Path | None:
-    """The log that an error names."""
-    named = _LOG.search(str(error))
-    return Path(named[1]) if named else None
-
-
-def _drop_log(error: BackendError) -> None:
-    """Remove the log of an error that nobody will see."""
-    if log := _log_of(error):
-        log.unlink(missing_ok=True)
 
 
 def refused_nodes(model: Path, soc: Soc, batch: int, seconds: float = COMPILE_SECONDS) -> list[str]:
@@ -151,8 +111,7 @@ def refused_nodes(model: Path, soc: Soc, batch: int, seconds: float = COMPILE_SE
         error = worker.ask("refused", timeout=seconds, **request)["error"]
         lines = _refused(worker.log.read_text(errors="replace"))
         if error and not lines:
-            worker.named = True
-            raise BackendError(f"qnn: {error}; log: {worker.log}")
+            raise BackendError(f"qnn: {error}")
     return lines
 
 

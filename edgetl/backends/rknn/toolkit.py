@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ class Toolkit:
 
 @contextlib.contextmanager
 def toolkit() -> Iterator[Toolkit]:
-    """A child for the block. Its log is kept if the block fails, and named by the error.
+    """A child for the block.
 
     Raises:
         BackendError: if the toolchain is not installed.
@@ -72,11 +71,7 @@ def toolkit() -> Iterator[Toolkit]:
     python = installed(TOOLCHAIN)
     if python is None:
         raise BackendError(f"RKNN-Toolkit2 is not installed; {how_to_get(TOOLCHAIN)}")
-    handle, name = tempfile.mkstemp(prefix="edgetl-rknn-", suffix=".log")
-    os.close(handle)
-    log = Path(name)
     with tempfile.TemporaryDirectory(prefix="edgetl-rknn-", ignore_cleanup_errors=True) as folder:
         environment = {"TMPDIR": folder}
-        with Worker("RKNN-Toolkit2", str(python), _CHILD, log, environment) as worker:
+        with Worker("RKNN-Toolkit2", str(python), _CHILD, environment=environment) as worker:
             yield Toolkit(worker, Path(folder))
-    log.unlink(missing_ok=True)
