@@ -14,10 +14,11 @@ from edgetl.bundle.manifest import Manifest
 from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE, TRAINED_ON
 from edgetl.context import Context
 from edgetl.data import Dataset, Skipped, load_dataset
-from edgetl.engines import Engine, Standing
+from edgetl.engines import Engine, Standing, standing
 from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of
 from edgetl.measurement.stage import measure_accuracy, measure_speed
+from edgetl.profiles import target
 from edgetl.results import Budgets, Measured, Scene, document, engine_section
 
 
@@ -34,7 +35,7 @@ def bench_bundle(
         EdgetlError: if the engine can't be loaded or run.
     """
     manifest = check_files(bundle)
-    engine = _engine(bundle, manifest)
+    engine = _engine(bundle, manifest, _not_its_device(context, manifest.target))
     engine.open()  # one that can't be loaded here is an error before anything is measured
     dataset, notes = _dataset(bundle, images, manifest.labels)
     predictions = None
@@ -54,16 +55,25 @@ def bench_bundle(
     results = document(
         scene, context.environment, train=None, export=None, fp32={"accuracy": None}, engines=[section]
     )
-    return {**results, "notes": notes}
+    reason = engine.standing.reason
+    return {**results, "notes": [*([reason] if reason else []), *notes]}
 
 
-def _engine(bundle: Path, manifest: Manifest) -> Engine:
+def _engine(bundle: Path, manifest: Manifest, note: str | None) -> Engine:
     digest = digest_of(
         {name: facts["sha256"] for name, facts in manifest.files.items() if name.startswith("engine/")}
     )
-    return Engine(
-        manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, Standing("measured", True)
-    )
+    standing = Standing("measured", True, note)
+    return Engine(manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, standing)
+
+
+def _not_its_device(context: Context, name: str) -> str | None:
+    """What to say where this machine is not of the kind that the bundle was made for, as far as is known."""
+    try:
+        found = standing(target(name), context.environment)
+    except InputError:  # a profile that only the bundle's maker has
+        return None
+    return f"{found.reason}; these numbers are this machine's, not {name}'s" if found.reason else None
 
 
 def _dataset(bundle: Path, images: Path | None, labels: tuple[str, ...]) -> tuple[Dataset, list[str]]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgetl.errors import InputError
+from edgetl.errors import EdgetlError, InputError
 
 _CHUNK = 1 << 20
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def sha256_file(path: Path) -> str:
@@ -47,6 +50,28 @@ def relative_files(folder: Path) -> list[str]:
         if path.is_file():
             found.append(path.relative_to(folder).as_posix())
     return found
+
+
+@contextlib.contextmanager
+def full_disks_named(place: Path) -> Iterator[None]:
+    """A disk that is full or can't be written becomes one line with its name.
+
+    Which of the two it is, that of ``place`` or that of the temporary folder, the system does not always
+    tell; then it is the one with less room.
+
+    Raises:
+        EdgetlError: in place of the operating system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = [
+            number for number in _DISK_TROUBLE if error.errno == number or os.strerror(number) in str(error)
+        ]
+        if not found:  # copytree's errors have words only
+            raise
+        full = min((place, Path(tempfile.gettempdir())), key=lambda path: shutil.disk_usage(path).free)
+        raise EdgetlError(f"could not write to {full}: {os.strerror(found[0])}") from error
 
 
 def sync_tree(folder: Path) -> None:
@@ -103,19 +128,20 @@ def atomic_folder(final: Path, mark: str) -> Iterator[Path]:
     sweep_orphans(final.parent, final.name)
     temporary = final.with_name(owned_name(final.name))
     retired = final.with_name(owned_name(final.name))
-    temporary.mkdir()
     try:
-        yield temporary
-        sync_tree(temporary)
-        if final.exists():
-            os.rename(final, retired)
-        try:
-            os.rename(temporary, final)
-        except OSError:
-            if retired.exists():
-                os.rename(retired, final)
-            raise
-        _fsync(final.parent)
+        with full_disks_named(final.parent):
+            temporary.mkdir()
+            yield temporary
+            sync_tree(temporary)
+            if final.exists():
+                os.rename(final, retired)
+            try:
+                os.rename(temporary, final)
+            except OSError:
+                if retired.exists():
+                    os.rename(retired, final)
+                raise
+            _fsync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)

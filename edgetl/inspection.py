@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgetl.backends import get_backend
 from edgetl.backends.tensorrt.header import Header, read_header
 from edgetl.backends.tensorrt.key import BUILD
 from edgetl.backends.tensorrt.layers import Layer, LayerReport, computes_in, constant_bytes
@@ -76,7 +77,18 @@ def _load(bundle: Path, manifest: Manifest) -> _Loaded:
         clock = getattr(session, "layer_times", dict)
         return _Loaded(session.precision().to_dict(), session.placement().to_dict(), clock())
     except EdgetlError as error:
-        return _Loaded(note=f"not loaded here: {error}")
+        return _told(bundle, manifest, f"not loaded here: {error}")
+
+
+def _told(bundle: Path, manifest: Manifest, note: str) -> _Loaded:
+    """What the engine's builder reported, in place of what the loaded engine would tell."""
+    try:
+        proof = get_backend(manifest.engine.backend).proof(bundle / manifest.engine.file, manifest.engine)
+    except EdgetlError:
+        proof = None
+    precision = proof.precision.to_dict() if proof and proof.precision else None
+    placement = proof.placement.to_dict() if proof and proof.placement else None
+    return _Loaded(precision, placement, note=f"{note}; as its builder reported it" if precision else note)
 
 
 def _format(file: Path) -> str | None:

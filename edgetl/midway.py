@@ -171,9 +171,9 @@ def build_bundle(
     if target.precision != "int8" and graph.quantized:
         raise InputError(f"{onnx} is quantized; target {target.name} was asked for in {target.precision}")
     if target.precision == "int8" and not graph.quantized:
+        instead = "" if target.processor == "npu" else ", or ask for a float engine with --precision f32"
         raise InputError(
-            f"{onnx} is float but target {target.name} is INT8; quantize it first (edgetl quantize), "
-            "or ask for a float engine with --precision f32"
+            f"{onnx} is float but target {target.name} is INT8; quantize it first (edgetl quantize){instead}"
         )
     require_writable(out.parent)
     with context.observer.stage(f"build {target.name}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from edgetl.context import Context
 from edgetl.contract import preprocess
 from edgetl.data import load_dataset
 from edgetl.deploy import Deployment, FloatModel, deploy
-from edgetl.engines import Engine, best_target, build_engine, float_twin
+from edgetl.engines import REFERENCE, Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
 from edgetl.measurement.accuracy import Predictions
@@ -38,6 +38,7 @@ from edgetl.transfer.backbones import DEFAULT, resolve
 from edgetl.transfer.train import Trained, train
 from edgetl.versions import versions
 
+_BUNDLES = "bundles"
 _NOT_IN_BUNDLES = ("latency_samples_ms", "changed", "error_analysis")
 
 
@@ -103,7 +104,7 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     scene = Scene(dataset, contract, reference, options.budgets)
     results = document(
         scene,
-        context.environment,
+        _environment(context, [*references, *(item.engine for item in deployments)]),
         train=_train_section(trained, options),
         export={**{key: exported.facts[key] for key in ("opset", "nodes")}, "parity": parity.to_dict()},
         fp32=float_section(scene, [measured[engine.name] for engine in references]),
@@ -114,6 +115,7 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
             for target, item in zip(targets, made, strict=True)
         ],
     )
+    _note_former_bundles(context, results, options)
     _publish(context, results, options)
     if not deployments:
         raise EdgetlError(f"no engine could be made: {made[0]}")
@@ -143,7 +145,10 @@ def _references(context: Context, exported: Exported, deployments: Sequence[Depl
 def _measure(
     context: Context, model: FloatModel, engines: Sequence[Engine], options: RunOptions
 ) -> dict[str, Measured]:
-    """Accuracy of each engine, then the speed of those that run here, side by side; one may fail alone."""
+    """Accuracy of each engine, then the speed of those that run here, side by side; one may fail alone.
+
+    Where none of the targets' engines runs here, nobody wants the speed of the float references.
+    """
     samples, contract = model.dataset.held_out, model.trained.contract
     predictions: dict[str, Predictions] = {}
     errors: dict[str, str] = {}
@@ -153,7 +158,8 @@ def _measure(
         except EdgetlError as error:
             errors[engine.name] = str(error)
     image = preprocess(samples[0].path, contract)
-    running = [engine for engine in engines if engine.standing.loads]
+    alone = not any(engine.standing.loads for engine in engines if not engine.name.startswith(REFERENCE))
+    running = [] if alone else [engine for engine in engines if engine.standing.loads]
     speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
     by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
     measured = {}
@@ -176,7 +182,7 @@ def _bundled(
 ) -> dict[str, Any]:
     """Write the bundle of one engine and return its entry in the results; without it, where that fails."""
     recipe, refit = deployment.recipe, deployment.refit
-    bundle = Path("bundles") / deployment.target.name
+    bundle = Path(_BUNDLES) / deployment.target.name
 
     def section(item: Measured) -> dict[str, Any]:
         return engine_section(
@@ -223,6 +229,12 @@ def _content(
     )
 
 
+def _environment(context: Context, engines: Sequence[Engine]) -> dict[str, Any]:
+    """This machine, with the versions of all that made and ran these engines."""
+    used = context.runtime_versions(*dict.fromkeys(engine.spec.backend for engine in engines))
+    return {**context.environment, "versions": {**context.environment["versions"], **used}}
+
+
 def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:
     fitted = trained.fitted
     return {
@@ -237,6 +249,14 @@ def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:
         "versions": versions("torch", "timm", "onnx", "onnxscript", "onnxslim", "nncf"),
         "seconds": {"features": fitted.features_seconds, "head": fitted.head_seconds},
     }
+
+
+def _note_former_bundles(context: Context, results: Mapping[str, Any], options: RunOptions) -> None:
+    """A bundle of an earlier run is left where it is, but nobody shall take it for one of this run."""
+    for engine in results["engines"]:
+        former = options.out / _BUNDLES / engine["target"]
+        if engine["bundle"] is None and former.exists():
+            context.observer.note(f"{engine['target']}: {former} is an earlier run's, this one made none")
 
 
 def _publish(context: Context, results: dict[str, Any], options: RunOptions) -> None:

@@ -18,14 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgetl.errors import EdgetlError, InputError
-from edgetl.files import digest_of, owned_name, relative_files, sha256_file, sweep_orphans, sync_tree
+from edgetl.errors import InputError
+from edgetl.files import (
+    digest_of,
+    full_disks_named,
+    owned_name,
+    relative_files,
+    sha256_file,
+    sweep_orphans,
+    sync_tree,
+)
 from edgetl.versions import code_digest
 
 _MANIFEST = "entry.json"
 _FORMAT = 1
 _TEMPORARY = "entry"
-_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Make = Callable[[Path], Mapping[str, Any]]
 """Fills an empty folder and returns facts (JSON-serialisable) to be kept beside the files."""
@@ -159,26 +166,24 @@ class Store:
     def _make(self, kind: str, key: str, parts: Mapping[str, Any], make: Make) -> Entry:
         folder = self.root / "tmp" / owned_name(_TEMPORARY)
         try:
-            folder.mkdir()
-            started = time.perf_counter()
-            facts = dict(make(folder))
-            facts["seconds"] = round(time.perf_counter() - started, 3)
-            digests = {name: sha256_file(folder / name) for name in relative_files(folder)}
-            # through JSON and back, so that a fresh entry's facts are those that will be read again
-            manifest = json.loads(
-                json.dumps({"kind": kind, "parts": parts, "facts": facts, "digests": digests})
-            )
-            sealed = {**manifest, "digest": digest_of(manifest)}
-            (folder / _MANIFEST).write_text(json.dumps(sealed, indent=1, sort_keys=True))
-            sync_tree(folder)
-            path = self._path(kind, key)
-            return self._publish(folder, Entry(kind, key, path, manifest["facts"], digests, fresh=True))
-        except OSError as error:
-            if error.errno in _DISK_TROUBLE:
-                raise EdgetlError(f"could not write to the cache {self.root}: {error.strerror}") from error
-            raise
+            with full_disks_named(self.root):
+                return self._fill(kind, key, parts, make, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _fill(self, kind: str, key: str, parts: Mapping[str, Any], make: Make, folder: Path) -> Entry:
+        folder.mkdir()
+        started = time.perf_counter()
+        facts = dict(make(folder))
+        facts["seconds"] = round(time.perf_counter() - started, 3)
+        digests = {name: sha256_file(folder / name) for name in relative_files(folder)}
+        # through JSON and back, so that a fresh entry's facts are those that will be read again
+        manifest = json.loads(json.dumps({"kind": kind, "parts": parts, "facts": facts, "digests": digests}))
+        sealed = {**manifest, "digest": digest_of(manifest)}
+        (folder / _MANIFEST).write_text(json.dumps(sealed, indent=1, sort_keys=True))
+        sync_tree(folder)
+        path = self._path(kind, key)
+        return self._publish(folder, Entry(kind, key, path, manifest["facts"], digests, fresh=True))
 
     def _publish(self, folder: Path, entry: Entry) -> Entry:
         entry.path.parent.mkdir(parents=True, exist_ok=True)

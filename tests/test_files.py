@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from edgetl.errors import InputError
+from edgetl.errors import EdgetlError, InputError
 from edgetl.files import atomic_folder, digest_of, relative_files, sha256_file, write_atomic
 
 
@@ -122,3 +124,15 @@ def test_orphans_of_dead_processes_are_swept(tmp_path: Path) -> None:
         path.touch()
     fill(tmp_path / "out", "one")
     assert not orphan.exists() and all(path.exists() for path in spared)
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """Also where copying a folder failed, whose error has no number."""
+    full = shutil.Error([("a", "b", f"[Errno 28] {os.strerror(errno.ENOSPC)}: 'b'")])
+    for error in (full, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))):
+        said = f"^could not write to {tmp_path}: No space left on device$"
+        with pytest.raises(EdgetlError, match=said), atomic_folder(tmp_path / "out", "mark"):
+            raise error
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out", "mark"):
+        raise FileNotFoundError(errno.ENOENT, "gone")

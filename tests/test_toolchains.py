@@ -133,6 +133,17 @@ def test_failed_package_is_one_line_and_no_installation(
     assert "gone" in (root() / "tiny.log").read_text()
 
 
+def test_no_network_is_said_to_be_none(
+    tiny_tool: catalogue.Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_TOOLCHAINS", (replace(tiny_tool, requirements=("gone",)),))
+    for name, value in (("INDEX_URL", "http://127.0.0.1:9"), ("RETRIES", "1"), ("NO_CACHE_DIR", "1")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(EdgetlError, match=r"^pip can't reach the package index; check the network"):
+        install("tiny", Silent())
+    assert installed("tiny") is None
+
+
 _KILLED = """
 import sys
 from edgetl.progress import Silent

@@ -58,7 +58,7 @@ def form_of(model: Path, quantize: Quantize | None = None) -> Form:
     if key not in _forms:
         form = Form(model.name)
         if wanted is None:
-            onnx.save(graph if has_prefix(graph) else _with_prefix(graph), form.path)
+            onnx.save(graph if has_prefix(graph) else graft_prefix(graph, any_contract(graph)), form.path)
         else:
             plain = form_of(model).path
             wanted(plain, _noise(plain), _NOISE, [], form.path)
@@ -72,13 +72,12 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
-def _with_prefix(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A foreign model with a contract of its size; what the contract says does not decide over operators."""
+def any_contract(model: onnx.ModelProto) -> Contract:
+    """A contract of a foreign model's size; what else it says does not decide over operators."""
     sources = model.graph.input
     sizes = [dim.dim_value for dim in sources[0].type.tensor_type.shape.dim] if sources else []
     height, width = (size or _SIDE for size in (sizes[2:] if len(sizes) == 4 else (_SIDE, _SIDE)))
-    contract = Contract(height, width, "shorter", max(height, width), "bilinear", (0.5,) * 3, (0.5,) * 3)
-    return graft_prefix(model, contract)
+    return Contract(height, width, "shorter", max(height, width), "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
 def _noise(model: Path) -> Calibration:

@@ -106,7 +106,7 @@ def _supports(model: Path, names: Sequence[str], as_json: bool) -> int:
     from edgetl.support import survey
 
     targets = profiles.targets_of(names or profiles.target_names())
-    found = survey(model, targets, make_context().observer)
+    found = survey(model, targets, make_context())
     if as_json:
         print_json(found.to_dict())
     else:
@@ -118,6 +118,8 @@ def _print_survey(found: Survey) -> None:
     """Targets that say the same stand together."""
     kinds = ", ".join(f"{count} {name}" for name, count in found.operators.items())
     click.echo(_cut(f"{Path(found.model).name}: opset {found.opset}, {kinds}", _width()))
+    if found.refused:
+        _print_wrapped("", f"edgetl builds no engine of it: {found.refused}")
 
     def same(answer: Answer) -> tuple[str, int, str, tuple[str, ...]]:
         return answer.processor, _STATES.index(answer.state), answer.backend, answer.reasons

@@ -46,12 +46,17 @@ def _judge_drop(drop: Quantity | None, budget: float, reasons: list[str]) -> Gat
     if result == "undecided":
         needed = images_needed(drop, budget)
         more = (
-            f"about {needed - drop.n:,} more held-out images would decide"
+            f"about {needed - drop.n:,} more held-out images would decide{_of_its_kind(drop)}"
             if needed
             else "no feasible number of images decides"
         )
         reasons.append(f"accuracy drop {drop.value:.2f} {interval}points against {budget:g}: {more}")
     return result
+
+
+def _of_its_kind(drop: Quantity) -> str:
+    """Whatever is simulated, more images tell more of the simulation only."""
+    return "" if drop.kind == "measured" else f" on the {drop.kind} drop"
 
 
 def _judge_latency(p50: Quantity | None, budget: float, reasons: list[str]) -> Gate:

@@ -233,7 +233,7 @@ def refit(rows: Sequence[Row]) -> tuple[Html, Figure | None]:
             el("th", name, scope="row"),
             cell(before, PERCENT),
             cell(after, PERCENT),
-            el("td", signed(100 * (after.value - before.value), POINTS), class_="num"),
+            el("td", signed(100 * (after.value - before.value), POINTS), kind_badge(after), class_="num"),
         )
         for name, before, after in pairs
     ]

@@ -16,6 +16,7 @@ from edgetl.toolchains.place import discard, folder, installed, locked, python_i
 
 _PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 _FETCHED = ("Collecting ", "Requirement already satisfied", "Processing ")
+_RETRYING = "WARNING: Retrying"
 _SPARE_MB = 300
 """Room for pip's temporary files."""
 
@@ -83,7 +84,8 @@ def _require_disk(chosen: Toolchain) -> None:
     needed = chosen.disk_mb + _SPARE_MB
     if free < needed:
         raise EdgetlError(
-            f"{chosen.title} needs {needed} MB of disk in {root()}, {free:.0f} MB are free; "
+            f"{chosen.title} needs {needed} MB of disk in {root()} ({_SPARE_MB} of them only while it is "
+            f"installed), {free:.0f} MB are free; "
             "make room or set EDGETL_TOOLCHAINS"
         )
 
@@ -107,7 +109,7 @@ def _run(
     Raises:
         EdgetlError: if it fails.
     """
-    done, last = 0, ""
+    done, last, unreachable = 0, "", False
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -118,11 +120,14 @@ def _run(
                 noise.flush()
                 text = line.decode(errors="replace").strip()
                 last = text if text.startswith("ERROR") or not last.startswith("ERROR") else last
+                unreachable |= _RETRYING in text
                 if advance and text.startswith(_FETCHED):
                     done += 1
                     advance(min(done, total), total)
         except BaseException:
             process.kill()
             raise
+    if process.returncode != 0 and unreachable:
+        raise EdgetlError(f"pip can't reach the package index; check the network and the proxy; log: {log}")
     if process.returncode != 0:
         raise EdgetlError(f"{Path(command[0]).name} failed: {last or process.returncode}; log: {log}")

@@ -132,9 +132,12 @@ def _soc(target: Target) -> str:
     Raises:
         InputError: if it is none that edgetl knows, or there are build settings, of which there are none.
     """
-    if target.build:
-        unknown = sorted(target.build)[0]
-        raise InputError(f"target {target.name}: rknn knows no build setting {unknown!r}, and no other")
+    for table, settings in (("build", target.build), ("options", target.options)):
+        if settings:
+            unknown = sorted(settings)[0]
+            raise InputError(
+                f"target {target.name}: rknn knows no setting {unknown!r} in [{table}], and no other"
+            )
     if target.device not in _SOCS:
         raise InputError(
             f"target {target.name}: rknn knows no device {target.device!r}; known: {', '.join(_SOCS)}"

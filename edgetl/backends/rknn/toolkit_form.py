@@ -64,7 +64,10 @@ def toolkit_form(model: onnx.ModelProto) -> ToolkitForm:
         name = _INPUT
         _replace(graph, chain, _quantized_input(graph, scale, zero, dequantize.output[0]))
     else:
-        raise ValueError("the model's uint8 input is not followed by edgetl's prefix")
+        raise ValueError(
+            "the model's uint8 input is not followed by edgetl's prefix as Rockchip's form has it; "
+            "quantize the float model for this target"
+        )
     batch, height, width, _ = shape
     del graph.input[:], graph.value_info[:]
     graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3, height, width]))

@@ -102,7 +102,7 @@ def test_a_log_is_kept_where_an_error_names_it(qnn: QnnBackend, tmp_path: Path, 
     (kept,) = logs.glob("*.log")
     assert str(told.value).endswith(f"; log: {kept}")
     kept.unlink()
-    with pytest.raises(BackendError, match="^qnn: "):
+    with pytest.raises(BackendError, match=r"^qnn: "):
         refused_nodes(garbage, soc, 1)
     assert list(logs.glob("*.log")) == []
 
