@@ -118,10 +118,11 @@ def test_bundle_for_an_absent_gpu(rtx: Path, run: Run) -> None:
     multiplying = [row for row in layers["rows"] if row["multiplies"]]
     assert len(multiplying) == layers["arithmetic"]["int8"] == 4
     assert {row["precision"] for row in multiplying} == {"int8"}
-    assert facts["precision"] is None and facts["placement"] is None
+    assert facts["precision"]["used"] == "int8" and facts["placement"]["share_of_time"] is None
     assert facts["header"]["module"] == "tensorrt-rtx" and facts["damage"] is None
     assert facts["build"]["key"]["compute_capabilities"] == ["8.6"] and "demands" not in facts["build"]
-    assert any("not loaded here" in note for note in facts["notes"])
+    [note] = facts["notes"]
+    assert note.startswith("not loaded here: ") and note.endswith("as its builder reported it")
     status, text = run(rtx)
     assert status == 0
     assert "products   4 int8 (counted by ONNX nodes)" in text

@@ -52,8 +52,8 @@ def test_targets_are_npus_simulated_here(name: str) -> None:
 def test_unknown_settings_and_devices_are_one_line(tiny: Network, tmp_path: Path) -> None:
     target = profiles.target("rk3588")
     for change, said in (
-        ({"build": {"cores": 3}}, r"\[build\]: rknn knows no setting 'cores'"),
-        ({"options": {"core_mask": 7}}, r"\[options\]: rknn knows no setting 'core_mask'"),
+        ({"build": {"cores": 3}}, r"rknn knows no setting 'cores' in \[build\]"),
+        ({"options": {"core_mask": 7}}, r"rknn knows no setting 'core_mask' in \[options\]"),
         ({"device": "rk3399"}, "rknn knows no device 'rk3399'; known: rk3588"),
     ):
         with pytest.raises(InputError, match=said):
