@@ -47,7 +47,7 @@ def _best_sentence(best: Row | None, made: list[Row]) -> str:
     if best is None:
         if all(row.error for row in made):
             return "No engine could be made."
-        if any(row.gate == "failed" for row in made):
+        if any(row.gate == "failed" and not row.error for row in made):
             return "No engine with both accuracy and latency is left after the gates."
         return "No engine has both an accuracy and a latency, so none can be called the best."
     standing = {"passed": "that passed its gate", "undecided": "that did not fail its gate (it is undecided)"}

@@ -12,7 +12,7 @@ from edgetl.backends.ethosu.build import ENGINE, INTEGER
 from edgetl.backends.ethosu.report import read_proof
 from edgetl.backends.ethosu.settings import VelaSettings
 from edgetl.backends.litert import DEVICE, LiteRtBackend
-from edgetl.errors import BackendError, MissingDependencyError
+from edgetl.errors import BackendError, InputError, MissingDependencyError
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ class EthosUBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
+        from edgetl.backends.ethosu.settings import VelaSettings
+
+        if keep_float and not VelaSettings.of(target).allow_cpu:
+            raise InputError(
+                f"target {target.name}: an Ethos-U computes in integers only, so {keep_float[0]!r} can't stay "
+                "in float; empty keep_float, or set allow_cpu = true in the target's build table"
+            )
         LiteRtBackend().quantize(model, calibration, recipe, target, keep_float, out)
 
     def build(self, model: Path, target: Target, folder: Path) -> str:

@@ -51,7 +51,8 @@ def quantize(
 
     def make(keep_float: Sequence[str] = ()) -> Path:
         folder = tmp_path_factory.mktemp("quantized")
-        backend.quantize(tiny.model, calibration, recipe, target(), keep_float, folder / "int8.onnx")
+        found = target({"allow_cpu": True}) if keep_float else target()
+        backend.quantize(tiny.model, calibration, recipe, found, keep_float, folder / "int8.onnx")
         backend.prepare(folder / "int8.onnx", target(), folder / "model.onnx")
         return folder / "model.onnx"
 
@@ -149,6 +150,13 @@ def test_a_part_in_float_is_refused_by_name(backend: EthosUBackend, quantize: An
     with pytest.raises(BackendError, match=r"conv1|c1|r1") as error:
         backend.build(quantize(["conv1"]), target(), tmp_path)
     assert "float" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_part_that_shall_stay_in_float_is_refused_before_it_is_quantized(
+    backend: EthosUBackend, tiny: Any, calibration: Calibration, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="integers only, so 'conv1' can't stay in float; empty keep_float"):
+        backend.quantize(tiny.model, calibration, recipe, target(), ["conv1"], tmp_path / "int8.onnx")
 
 
 def test_a_part_in_float_is_listed_where_it_is_allowed(
