@@ -78,7 +78,7 @@ class EthosUBackend(Backend):
 
         if keep_float and not VelaSettings.of(target).allow_cpu:
             raise InputError(
-                f"target {target.name}: an Ethos-U computes in integers only, so {keep_float[0]!r} can't stay "
+                f"target {target.name}: an Ethos-U computes in integers only, {keep_float[0]!r} can't stay "
                 "in float; empty keep_float, or set allow_cpu = true in the target's build table"
             )
         LiteRtBackend().quantize(model, calibration, recipe, target, keep_float, out)

@@ -155,7 +155,7 @@ def test_a_part_in_float_is_refused_by_name(backend: EthosUBackend, quantize: An
 def test_a_part_that_shall_stay_in_float_is_refused_before_it_is_quantized(
     backend: EthosUBackend, tiny: Any, calibration: Calibration, recipe: Recipe, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="integers only, so 'conv1' can't stay in float; empty keep_float"):
+    with pytest.raises(InputError, match="integers only, 'conv1' can't stay in float; empty keep_float"):
         backend.quantize(tiny.model, calibration, recipe, target(), ["conv1"], tmp_path / "int8.onnx")
 
 

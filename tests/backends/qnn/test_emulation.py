@@ -51,6 +51,16 @@ def test_loaded_again_it_gives_the_same(session: Session, compiled: Any, batch: 
         again.run(batch[:1])
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no process")
+def test_each_child_keeps_to_a_core_of_its_own(compiled: Any) -> None:
+    before, cores = _children(), sorted(os.sched_getaffinity(0))
+    session = compiled.emulate(throughput=True)
+    kept = [os.sched_getaffinity(child) for child in _children() - before]
+    assert sorted(core for found in kept for core in found) == cores[:8]
+    assert {len(found) for found in kept} == {1} and os.sched_getaffinity(0) == set(cores)
+    session.close()
+
+
 def test_fixed_batch(session: Session, batch: np.ndarray) -> None:
     with pytest.raises(BackendError, match="fixed batch of 1, got 5 images"):
         session.run(batch[:5])
