@@ -18,7 +18,6 @@ from edgetl.engines import Engine, Standing, standing
 from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of
 from edgetl.measurement.stage import measure_accuracy, measure_speed
-from edgetl.profiles import target
 from edgetl.results import Budgets, Measured, Scene, document, engine_section
 
 
@@ -70,8 +69,10 @@ def _engine(bundle: Path, manifest: Manifest, note: str | None) -> Engine:
 def _not_its_device(context: Context, name: str) -> str | None:
     """What to say where this machine is not of the kind that the bundle was made for, as far as is known."""
     try:
+        from edgetl.profiles import target
+
         found = standing(target(name), context.environment)
-    except InputError:  # a profile that only the bundle's maker has
+    except (ImportError, InputError):  # no pydantic on a device; a profile that only the bundle's maker has
         return None
     return f"{found.reason}; these numbers are this machine's, not {name}'s" if found.reason else None
 
