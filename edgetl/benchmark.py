@@ -62,8 +62,8 @@ def _engine(bundle: Path, manifest: Manifest, note: str | None) -> Engine:
     digest = digest_of(
         {name: facts["sha256"] for name, facts in manifest.files.items() if name.startswith("engine/")}
     )
-    standing = Standing("measured", True, note)
-    return Engine(manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, standing)
+    here = Standing("measured", True, note)
+    return Engine(manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, here)
 
 
 def _not_its_device(context: Context, name: str) -> str | None:

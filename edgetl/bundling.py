@@ -51,7 +51,7 @@ def content_of(
         precision=_precision(engine, session),
         simulator=answering.spec if replayed else None,
         device=context.machine,
-        versions={**context.environment["versions"], **context.runtime_versions(engine.spec.backend)},
+        versions=context.versions(engine.spec.backend),
         provenance=provenance,
         golden_input=golden,
         golden_output=outputs,
@@ -63,7 +63,7 @@ def content_of(
 def _precision(engine: Engine, session: Session) -> dict[str, Any]:
     if engine.standing.loads:
         return session.precision().to_dict()
-    proof = engine.proof()
+    proof = engine.proof
     if proof is None or proof.precision is None:
         return Precision(engine.spec.precision, "not built yet", engine.spec.float_precision, {}).to_dict()
     return proof.precision.to_dict()

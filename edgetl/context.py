@@ -49,6 +49,10 @@ class Context:
         found = {key: version for name in backends for key, version in get_backend(name).versions().items()}
         return dict(sorted(found.items()))
 
+    def versions(self, *backends: str) -> dict[str, str]:
+        """Versions of this environment's packages, and of what builds and runs these backends' engines."""
+        return {**self.environment["versions"], **self.runtime_versions(*dict.fromkeys(backends))}
+
     @cached_property
     def reference(self) -> EngineSpec:
         """The float32 engine used for features and parity: OpenVINO where it is there, else onnxruntime.

@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +91,7 @@ class Engine:
         digest = sha256_file(model)
         return replace(self, spec=spec, folder=model.parent, digest=digest, standing=here, planned=False)
 
+    @cached_property
     def proof(self) -> Proof | None:
         """What is known of the engine without loading it."""
         return get_backend(self.spec.backend).proof(self.folder / self.spec.file, self.spec)
@@ -98,8 +100,7 @@ class Engine:
     def state(self) -> State:
         if self.planned:
             return "plan"
-        proof = self.proof()
-        return "built" if proof is None or proof.compiled else "uncompiled"
+        return "built" if self.proof is None or self.proof.compiled else "uncompiled"
 
     def open(self, *, throughput: bool = False) -> Session:
         """Load the engine."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class EdgetlError(Exception):
     """Something went wrong that the message explains; the command line exits with status 1."""
@@ -38,3 +41,19 @@ class BackendError(EdgetlError):
 
 class GateError(EdgetlError):
     """A gate failed: the artifact exists but is not fit to ship (exit status 1)."""
+
+
+@contextlib.contextmanager
+def needs(extra: str, package: str) -> Iterator[None]:
+    """An import in the block that fails is told with the extra that brings what is missing.
+
+    Args:
+        package: named where the import itself names none.
+
+    Raises:
+        MissingDependencyError: in place of the ImportError.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(error.name or package, extra) from error

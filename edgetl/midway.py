@@ -188,7 +188,7 @@ def build_bundle(
             measurements={},
             trained_on=graph.trained_on,
         )
-        proof = engine.proof()
+        proof = engine.proof
         told = engine.standing.loads or (proof is not None and proof.precision is not None)
         if fault := wrong_precision(engine, content.precision) if told else None:
             raise BackendError(

@@ -231,8 +231,7 @@ def _content(
 
 def _environment(context: Context, engines: Sequence[Engine]) -> dict[str, Any]:
     """This machine, with the versions of all that made and ran these engines."""
-    used = context.runtime_versions(*dict.fromkeys(engine.spec.backend for engine in engines))
-    return {**context.environment, "versions": {**context.environment["versions"], **used}}
+    return {**context.environment, "versions": context.versions(*(engine.spec.backend for engine in engines))}
 
 
 def _train_section(trained: Trained, options: RunOptions) -> dict[str, Any]:

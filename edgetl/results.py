@@ -6,13 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgetl.backends.base import Proof
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample
 from edgetl.data.dataset import printable, relative
@@ -39,24 +37,21 @@ class Measured:
     speed: Speed | None
     error: str | None = None
 
-    @cached_property
-    def proof(self) -> Proof | None:
-        """What is known of the engine without loading it."""
-        return self.engine.proof()
-
     @property
     def precision(self) -> Mapping[str, Any] | None:
         """Read back from the loaded engine, else from its builder; None for one not built yet."""
         if self.speed:
             return self.speed.precision
-        return self.proof.precision.to_dict() if self.proof and self.proof.precision else None
+        proof = self.engine.proof
+        return proof.precision.to_dict() if proof and proof.precision else None
 
     @property
     def placement(self) -> Mapping[str, Any] | None:
         """As ``precision``."""
         if self.speed:
             return self.speed.placement
-        return self.proof.placement.to_dict() if self.proof and self.proof.placement else None
+        proof = self.engine.proof
+        return proof.placement.to_dict() if proof and proof.placement else None
 
     def wrong_precision(self) -> str | None:
         """What to say of an engine that computes in another precision than was asked for."""
@@ -135,6 +130,7 @@ def float_section(scene: Scene, references: Sequence[Measured]) -> dict[str, Any
 def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: Any) -> dict[str, Any]:
     """One entry of ``engines``."""
     drop, agree = _against_reference(scene, item)
+    proof = item.engine.proof
     p50 = _quantity(_speed_facts(item)["latency_ms"], "p50")
     gate, reasons = judge(drop, p50, scene.budgets.max_drop, scene.budgets.max_latency)
     return {
@@ -143,8 +139,8 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "precision": item.precision["used"] if item.precision else item.engine.spec.precision,
         "precision_detail": item.precision,
         "state": item.engine.state,
-        "layers": item.proof.layers if item.proof else None,
-        "estimate": item.proof.estimate if item.proof else None,
+        "layers": proof.layers if proof else None,
+        "estimate": proof.estimate if proof else None,
         "bundle": bundle,
         "size_bytes": item.engine.size_bytes,
         **_quality(scene, item.predictions, item),

@@ -26,6 +26,11 @@ def read_onnx(model: Path) -> onnx.ModelProto:
         raise BackendError(f"cannot read {model.name}: {' '.join(str(error).split())}") from error
 
 
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether the graph has Q/DQ nodes."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
 def every_node(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:
     """Operator (``Conv``, ``domain.Name`` outside ONNX's own) and node, those of subgraphs too."""
     graphs = [model.graph]

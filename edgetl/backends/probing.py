@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from edgetl.backends.base import Calibration
-from edgetl.backends.operators import read_onnx
+from edgetl.backends.operators import is_quantized, read_onnx
 from edgetl.contract import Contract
 from edgetl.contract.onnx_prefix import graft_prefix, has_prefix
 from edgetl.profiles import Recipe
@@ -66,10 +66,6 @@ def form_of(model: Path, quantize: Quantize | None = None) -> Form:
             del _forms[next(iter(_forms))]
         _forms[key] = form
     return _forms[key]
-
-
-def is_quantized(model: onnx.ModelProto) -> bool:
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def any_contract(model: onnx.ModelProto) -> Contract:

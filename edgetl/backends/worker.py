@@ -100,10 +100,10 @@ class Worker:
         except BrokenPipeError:
             reply = None
         except TimeoutError:
-            said = f"{self._name} gave no answer to {verb!r} within {timeout:g} s and was stopped"
-            said = f"{said}; log: {self.name_log()}"
+            log = self.name_log()  # before the child is closed, which drops a log that nobody named
             self.close()
-            raise BackendError(said) from None
+            said = f"{self._name} gave no answer to {verb!r} within {timeout:g} s and was stopped"
+            raise BackendError(f"{said}; log: {log}") from None
         if reply is None:
             raise BackendError(self._how_it_died(verb))
         answer: dict[str, Any] = json.loads(reply)

@@ -223,7 +223,7 @@ def proof_is_json(case: Case) -> None:
 
 
 def _proof(engine: Engine) -> Proof:
-    found = engine.proof()
+    found = engine.proof
     if found is None:
         raise NotApplicable("only the loaded engine tells (proof() is None)")
     return found

@@ -114,7 +114,7 @@ def _layers_not_int8(case: Case, engine: Engine) -> int | None:
     if case.standing.loads:
         layers = engine.open().precision().layers
     else:
-        proof = engine.proof()
+        proof = engine.proof
         if proof is None or proof.precision is None:
             return None
         layers = proof.precision.layers

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 
+from edgetl.backends.operators import is_quantized
 from edgetl.context import Context
 from edgetl.contract import Contract
 from edgetl.contract.onnx_prefix import graft_prefix, has_prefix, read_contract, read_labels, read_trained_on
@@ -68,11 +69,6 @@ def open_graph(context: Context, path: Path, declared: Contract | None = None) -
 
     entry = context.store.get("foreign", parts, make)
     return Graph(entry.file(_MODEL), declared, _labels(read(entry.file(_MODEL))), is_quantized(model))
-
-
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether the graph has Q/DQ nodes."""
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _labels(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def errors_by_layer(
         "reference": sha256_file(reference),
         "model": sha256_file(model),
         "contract": contract.fingerprint,
-        "images": hashlib.sha256("".join(sample.digest for sample in chosen).encode()).hexdigest(),
+        "images": [sample.digest for sample in chosen],
         "device": target.device,
         "versions": context.runtime_versions(target.backend),
     }

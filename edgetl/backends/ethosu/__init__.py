@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from edgetl.backends.ethosu.build import ENGINE, INTEGER
 from edgetl.backends.ethosu.report import read_proof
 from edgetl.backends.ethosu.settings import VelaSettings
 from edgetl.backends.litert import DEVICE, LiteRtBackend
-from edgetl.errors import BackendError, InputError, MissingDependencyError
+from edgetl.errors import BackendError, InputError, MissingDependencyError, needs
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class EthosUBackend(Backend):
     def supports(self, model: Path, target: Target) -> list[str]:
         from edgetl.backends.ethosu.support import refused_operators
 
-        with _toolchain():
+        with needs("ethosu", _VELA):
             return refused_operators(model, target)
 
     def build_parts(self, target: Target) -> Mapping[str, Any]:
@@ -86,7 +85,7 @@ class EthosUBackend(Backend):
     def build(self, model: Path, target: Target, folder: Path) -> str:
         from edgetl.backends.ethosu.build import make_engine
 
-        with _toolchain():
+        with needs("ethosu", _VELA):
             return make_engine(model, target, folder, versions(_VELA)[_VELA] or "unknown")
 
     def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
@@ -103,19 +102,10 @@ class EthosUBackend(Backend):
                 f"{engine.name} runs on an Ethos-U alone: give it to TensorFlow Lite Micro with the ethos-u "
                 f"operator and Arm's ethos-u core driver (edgetl runs {INTEGER} in LiteRT instead)"
             )
-        with _toolchain():
+        with needs("ethosu", _VELA):
             from edgetl.backends.ethosu.session import IntegerSession
 
             return IntegerSession(engine, spec)
-
-
-@contextlib.contextmanager
-def _toolchain() -> Iterator[None]:
-    """A package that is not there is told with the extra that brings it."""
-    try:
-        yield
-    except ImportError as error:
-        raise MissingDependencyError(error.name or _VELA, "ethosu") from error
 
 
 __all__ = ["ENGINE", "INTEGER", "SIMULATOR", "EthosUBackend"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetl.backends.base import Availability, Backend, Calibration, EngineSpec, Session
-from edgetl.errors import InputError, MissingDependencyError
+from edgetl.errors import InputError, needs
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DEVICE = "CPU"
 ENGINE = "model.tflite"
-_PACKAGE = "ai-edge-litert"
+_PACKAGE, _MODULE = "ai-edge-litert", "ai_edge_litert"
 _PRECISIONS = ("int8", "f32")
 
 
@@ -36,12 +36,10 @@ class LiteRtBackend(Backend):
         return {name: version for name, version in versions(_PACKAGE).items() if version}
 
     def supports(self, model: Path, target: Target) -> list[str]:
-        try:
+        with needs("litert", _MODULE):
             from edgetl.backends.litert.support import refused_operators
 
             return refused_operators(model, target)
-        except ImportError as error:
-            raise _missing(error) from error
 
     def quantize(
         self,
@@ -52,10 +50,8 @@ class LiteRtBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
-        try:
+        with needs("quantize", "onnx"):
             from edgetl.backends.litert.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "onnx", "quantize") from error
         quantize(model, calibration, recipe, keep_float, out)
 
     def build(self, model: Path, target: Target, folder: Path) -> str:
@@ -63,11 +59,9 @@ class LiteRtBackend(Backend):
         if target.precision not in _PRECISIONS:
             known = " and ".join(_PRECISIONS)
             raise InputError(f"target {target.name}: LiteRT computes in {known}, not in {target.precision}")
-        try:
+        with needs("litert", _MODULE):
             from edgetl.backends.litert.convert import convert
             from edgetl.backends.litert.session import open_interpreter
-        except ImportError as error:
-            raise _missing(error) from error
         engine = folder / ENGINE
         engine.write_bytes(convert(model, batch=target.batch))
         open_interpreter(engine, threads=1)
@@ -76,17 +70,11 @@ class LiteRtBackend(Backend):
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         """Load a .tflite, or convert and load the ONNX that a head is refitted on."""
         content = None
-        try:
+        with needs("litert", _MODULE):
             from edgetl.backends.litert.session import LiteRtSession
 
             if engine.suffix == ".onnx":
                 from edgetl.backends.litert.convert import convert
 
                 content = convert(engine)
-        except ImportError as error:
-            raise _missing(error) from error
         return LiteRtSession(engine, spec, throughput=throughput, content=content)
-
-
-def _missing(error: ImportError) -> MissingDependencyError:
-    return MissingDependencyError(error.name or "ai_edge_litert", "litert")

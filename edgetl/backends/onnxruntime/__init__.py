@@ -17,7 +17,7 @@ from edgetl.backends.base import (
     Session,
 )
 from edgetl.device.gpu import gpus
-from edgetl.errors import InputError, MissingDependencyError
+from edgetl.errors import InputError, MissingDependencyError, needs
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
@@ -72,10 +72,8 @@ class OnnxRuntimeBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
-        try:
+        with needs("quantize", "onnx"):
             from edgetl.backends.onnxruntime.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "onnx", "quantize") from error
         quantize(model, calibration, recipe, target, keep_float, out)
 
     def build_parts(self, target: Target) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from edgetl.backends.openvino.devices import (
 )
 from edgetl.backends.openvino.made import keep, read_proof
 from edgetl.backends.openvino.stable_names import stabilise_names
-from edgetl.errors import MissingDependencyError
+from edgetl.errors import needs
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
@@ -96,10 +96,8 @@ class OpenVinoBackend(Backend):
     ) -> None:
         # NNCF reports its use to its makers and writes to the home folder unless told that this is CI
         os.environ.setdefault("NNCF_CI", "1")
-        try:
+        with needs("quantize", "nncf"):
             from edgetl.backends.openvino.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "nncf", "quantize") from error
         quantize(model, calibration, recipe, target, keep_float, out)
 
     def build(self, model: Path, target: Target, folder: Path) -> str:

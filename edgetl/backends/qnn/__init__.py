@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.backends.base import PORTABLE, Availability, Backend, Calibration, EngineSpec, Proof, Session
-from edgetl.errors import BackendError, InputError, MissingDependencyError
+from edgetl.errors import BackendError, InputError, MissingDependencyError, needs
 from edgetl.versions import version_of
 
 if TYPE_CHECKING:
@@ -85,10 +85,8 @@ class QnnBackend(Backend):
                 f"target {target.name}: an HTP of architecture {soc.arch} computes in integers only, so "
                 f"{keep_float[0]!r} can't stay in float; empty keep_float"
             )
-        try:
+        with needs("quantize", "onnx"):
             from edgetl.backends.qnn.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "onnx", "quantize") from error
         quantize(model, calibration, recipe, keep_float, out)
 
     def prepare(self, model: Path, target: Target, out: Path) -> None:

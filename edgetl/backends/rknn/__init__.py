@@ -16,7 +16,7 @@ from edgetl.backends.base import (
     Session,
     UInt8,
 )
-from edgetl.errors import BackendError, InputError, MissingDependencyError
+from edgetl.errors import BackendError, InputError, needs
 from edgetl.toolchains import how_to_get, version
 from edgetl.versions import version_of
 
@@ -77,10 +77,8 @@ class RknnBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
-        try:
+        with needs("quantize", "onnxruntime"):
             from edgetl.backends.rknn.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "onnxruntime", "quantize") from error
         quantize(model, calibration, recipe, keep_float, out)
 
     def build(self, model: Path, target: Target, folder: Path) -> str:

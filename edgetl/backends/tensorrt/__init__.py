@@ -20,7 +20,7 @@ from edgetl.backends.tensorrt.binding import load_binding
 from edgetl.backends.tensorrt.key import BUILD, read_key, require_header, require_usable
 from edgetl.backends.tensorrt.settings import BuildSettings, device_index
 from edgetl.device.gpu import gpus
-from edgetl.errors import BackendError, EdgetlError, MissingDependencyError
+from edgetl.errors import BackendError, EdgetlError, needs
 
 if TYPE_CHECKING:
     from edgetl.profiles import Recipe, Target
@@ -82,10 +82,8 @@ class TensorRtBackend(Backend):
         keep_float: Sequence[str],
         out: Path,
     ) -> None:
-        try:
+        with needs("quantize", "onnxruntime"):
             from edgetl.backends.tensorrt.quantizer import quantize
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "onnxruntime", "quantize") from error
         quantize(model, calibration, recipe, target, keep_float, out)
 
     def prepare(self, model: Path, target: Target, out: Path) -> None:

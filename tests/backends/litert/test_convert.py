@@ -16,7 +16,7 @@ from edgetl.backends.litert import LiteRtBackend
 from edgetl.backends.litert.constant import Constant
 from edgetl.backends.litert.convert import convert, refused
 from edgetl.backends.litert.flatbuffer import IDENTIFIER
-from edgetl.backends.probing import is_quantized
+from edgetl.backends.operators import is_quantized
 from edgetl.errors import BackendError, InputError
 from tests.backends.litert.networks import COLOURED, GREY, TARGET, Lite, Net, last_scale, reference
 
