@@ -200,23 +200,30 @@ def bench(
     bundle: PathLike,
     images: PathLike | None = None,
     *,
+    on: Sequence[str] = (),
     max_latency: float | None = None,
+    max_fallback: float = 0.0,
     context: Context | None = None,
-    again: bool = True,
+    **wanted: Any,
 ) -> dict[str, Any]:
-    """Measure a bundle here: latency, throughput, placement, and accuracy if there are labelled images.
+    """Measure a bundle: latency, throughput, placement, and accuracy if there are labelled images.
+
+    Args:
+        on: devices by name or ``ssh://`` address; none for this machine.
+        max_fallback: largest share (0..1) of nodes, or of time, that may run elsewhere than asked for.
+        wanted: ``findings.Wanted``'s fields.
 
     Returns:
-        A results document with one engine.
+        A results document with one engine, or one for each device.
     """
-    from edgetl.benchmark import bench_bundle
+    from edgetl.benchmark import Bench, bench_bundle
+    from edgetl.findings import Wanted
+    from edgetl.results import Budgets
 
+    folder = Path(images) if images is not None else None
+    budgets = Budgets(max_latency=max_latency, max_fallback=max_fallback)
     return bench_bundle(
-        context or Context(),
-        Path(bundle),
-        Path(images) if images is not None else None,
-        max_latency=max_latency,
-        again=again,
+        context or Context(), Bench(Path(bundle), folder, tuple(on), budgets, Wanted(**wanted))
     )
 
 

@@ -16,6 +16,7 @@ from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import preprocess
 from edgetl.data import load_dataset
+from edgetl.device.lock import measuring_alone
 from edgetl.deploy import Deployment, FloatModel, deploy
 from edgetl.engines import REFERENCE, Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
@@ -160,7 +161,8 @@ def _measure(
     image = preprocess(samples[0].path, contract)
     alone = not any(engine.standing.loads for engine in engines if not engine.name.startswith(REFERENCE))
     running = [] if alone else [engine for engine in engines if engine.standing.loads]
-    speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
+    with measuring_alone(context.observer):
+        speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
     by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
     measured = {}
     for engine in engines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from edgetl.data.dataset import printable, relative
 from edgetl.engines import Engine, reference_name
 from edgetl.errors import InputError
 from edgetl.files import write_atomic
-from edgetl.gate.judge import Gate, judge
+from edgetl.gate.judge import Gate, judge, judge_drop, judge_fallback, judge_latency
 from edgetl.gate.paired import agreement, paired_drop
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import Speed, wrong_precision
 from edgetl.metrics import evaluate
-from edgetl.quantity import Quantity
+from edgetl.quantity import Kind, Quantity, proportion
 from edgetl.versions import version_of
 
 SCHEMA = "edgetl.results/1"
@@ -60,10 +60,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Gates asked for: accuracy drop in percentage points, p50 latency in milliseconds."""
+    """Gates asked for: accuracy drop in percentage points, p50 latency in milliseconds, and the share (0..1)
+    of nodes or of time that may run elsewhere than on the device asked for."""
 
     max_drop: float | None = None
     max_latency: float | None = None
+    max_fallback: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,12 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
     drop, agree = _against_reference(scene, item)
     proof = item.engine.proof
     p50 = _quantity(_speed_facts(item)["latency_ms"], "p50")
-    gate, reasons = judge(drop, p50, scene.budgets.max_drop, scene.budgets.max_latency)
+    budgets = scene.budgets
+    gate, reasons = judge(
+        judge_drop(drop, budgets.max_drop),
+        judge_latency(p50, budgets.max_latency),
+        judge_fallback(item.placement, budgets.max_fallback),
+    )
     return {
         "target": item.engine.name,
         "backend": item.engine.spec.backend,
@@ -154,6 +161,32 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "gate_reasons": reasons,
         "error": item.error,
         **facts,
+    }
+
+
+def transfer_section(
+    samples: Sequence[Sample], here: Predictions | None, there: Predictions | None, kind: Kind
+) -> dict[str, Any]:
+    """What is lost from the host to a device: both through the same bundle, on the same images.
+
+    Args:
+        kind: of what was found on the device.
+    """
+    names = ("accuracy", "drop_points", "agreement", "max_abs", "mean_abs")
+    if here is None or there is None:
+        return dict.fromkeys(names)
+    truth, before, after = _paired(samples, here, there)
+    drop, agree = paired_drop(before == truth, after == truth), agreement(before, after)
+    own, theirs = (dict(zip(each.rows, each.logits, strict=True)) for each in (here, there))
+    rows = sorted(own.keys() & theirs.keys())
+    apart = np.abs(np.stack([own[row] for row in rows]) - np.stack([theirs[row] for row in rows]))
+    found = Quantity(float(apart.max()), None, None, len(rows), kind)
+    return {
+        "accuracy": proportion(int((before == truth).sum()), len(truth)).to_dict(),
+        "drop_points": replace(drop, kind=kind).to_dict(),
+        "agreement": replace(agree, kind=kind).to_dict(),
+        "max_abs": found.to_dict(),
+        "mean_abs": replace(found, value=float(apart.mean())).to_dict(),
     }
 
 
@@ -204,21 +237,20 @@ def _against_reference(scene: Scene, item: Measured) -> tuple[Quantity | None, Q
     reference, found = scene.reference, item.predictions
     if reference is None or found is None:
         return None, None
-    truth, before, after = _paired(scene, reference, found)
+    truth, before, after = _paired(scene.samples, reference, found)
     kind = item.engine.standing.kind
-    drop = paired_drop(before == truth, after == truth)
-    agree = agreement(before, after)
-    return Quantity(drop.value, drop.low, drop.high, drop.n, kind), Quantity(
-        agree.value, agree.low, agree.high, agree.n, kind
-    )
+    drop, agree = paired_drop(before == truth, after == truth), agreement(before, after)
+    return replace(drop, kind=kind), replace(agree, kind=kind)
 
 
-def _paired(scene: Scene, a: Predictions, b: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _paired(
+    samples: Sequence[Sample], a: Predictions, b: Predictions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels and both predictions of the images that both could read."""
     first = dict(zip(a.rows, a.logits.argmax(1), strict=True))
     second = dict(zip(b.rows, b.logits.argmax(1), strict=True))
     rows = sorted(first.keys() & second.keys())
-    truth = np.array([scene.samples[row].label for row in rows])
+    truth = np.array([samples[row].label for row in rows])
     return truth, np.array([first[row] for row in rows]), np.array([second[row] for row in rows])
 
 
@@ -246,7 +278,7 @@ def _relative(path: Path, root: Path) -> str:
 def _speed_facts(item: Measured) -> dict[str, Any]:
     """Latency and throughput, or nulls where this machine can't speak for the target."""
     speed = item.speed
-    if speed is None or not item.engine.standing.latency:
+    if speed is None or speed.latency is None or not item.engine.standing.latency:
         return {"latency_ms": None, "latency_samples_ms": [], "throughput_per_s": None, "speedup": None}
     latency = speed.latency
     own = speed.speedup.get(reference_name(item.engine.spec))
@@ -270,6 +302,15 @@ def _quantity(facts: Mapping[str, Any] | None, name: str) -> Quantity | None:
 def write_results(results: Mapping[str, Any], path: Path) -> Path:
     """Write the document, whole or not at all."""
     return write_atomic(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A bundle's measurements, or nothing where they can't be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_results(path: Path) -> dict[str, Any]:

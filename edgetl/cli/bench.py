@@ -20,16 +20,40 @@ from edgetl.cli.text import interval, skipped_line
     "--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate: p50 latency, ms."
 )
 @click.option(
+    "--max-fallback",
+    type=click.FloatRange(0, 100),
+    default=0,
+    show_default=True,
+    metavar="PCT",
+    help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
+)
+@click.option(
+    "--on", multiple=True, metavar="DEVICE", help="Measure there, by name or ssh://user@host; repeatable."
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the results there."
 )
 @json_option
 def command(
-    bundle: Path, images: Path | None, max_latency: float | None, out: Path | None, as_json: bool
+    bundle: Path,
+    images: Path | None,
+    max_latency: float | None,
+    max_fallback: float,
+    on: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> int:
-    """Measure a bundle on this machine: latency, throughput, placement, and accuracy on unseen images."""
+    """Measure a bundle, here or on devices: latency, throughput, placement, accuracy on unseen images."""
     from edgetl import api
 
-    results = api.bench(bundle, images, max_latency=max_latency, context=make_context())
+    results = api.bench(
+        bundle,
+        images,
+        on=on,
+        max_latency=max_latency,
+        max_fallback=max_fallback / 100,
+        context=make_context(),
+    )
     if out:
         from edgetl.results import write_results
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ class TerminalObserver:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._shown = threading.Lock()
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
@@ -42,9 +44,17 @@ class TerminalObserver:
 
     @contextlib.contextmanager
     def _bar(self, title: str) -> Iterator[Advance]:
-        if not self._console.is_terminal:
-            yield lambda done, total: None
+        if not self._console.is_terminal or not self._shown.acquire(blocking=False):
+            yield lambda done, total: None  # a terminal shows one bar at a time, that of the first device
             return
+        try:
+            with self._live_bar(title) as advance:
+                yield advance
+        finally:
+            self._shown.release()
+
+    @contextlib.contextmanager
+    def _live_bar(self, title: str) -> Iterator[Advance]:
         from rich import progress
 
         columns = (

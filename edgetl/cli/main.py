@@ -19,6 +19,7 @@ _COMMANDS = {
     "quantize": "Quantize an ONNX with calibration images.",
     "build": "Build an engine from an ONNX and bundle it.",
     "bench": "Measure a bundle's accuracy, latency and placement.",
+    "device": "Name devices reached over SSH, look at them, clean them.",
     "predict": "Classify images with a bundle.",
     "verify": "Check a bundle's digests and replay its golden input.",
     "inspect": "Show what is inside a bundle or an engine, layer by layer.",

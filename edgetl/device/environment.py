@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgetl.device.emulation import emulator
 from edgetl.device.gpu import gpus
 from edgetl.device.jetson import read_jetson
 from edgetl.device.read import read_text
@@ -62,7 +63,8 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         ``cpu`` (model, logical, physical, usable, quota in cores, isa, mhz, max_mhz, allowed_mhz,
         governor), ``board``, ``jetson`` (see ``device.jetson``; None elsewhere), ``gpus`` (see
         ``device.gpu``), ``memory`` (total_mb, available_mb, limit_mb), ``os``, ``kernel``, ``machine``,
-        ``python``, ``temperature_c``, ``virtual``, ``container``, ``load`` (1, 5 and 15 minutes),
+        ``python``, ``temperature_c``, ``virtual``, ``emulated`` (by
+        which program), ``container``, ``load`` (1, 5 and 15 minutes),
         ``versions`` of installed packages and ``warnings``: why it is not fit to measure on.
     """
     uname = os.uname() if hasattr(os, "uname") else None
@@ -81,6 +83,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "temperature_c": _temperature(root),
         "virtual": _virtual(root, cpuinfo),
+        "emulated": emulator(),
         "container": _container(root),
         "load": _load(root),
         "versions": _versions(),
@@ -264,6 +267,8 @@ def _warnings(root: Path, facts: Mapping[str, Any]) -> list[str]:
         found.append(f"busy: load {facts['load'][0]:.2f} on {cpu['logical']} cores")
     if cpu["governor"] and "powersave" in cpu["governor"]:
         found.append(f"governor {cpu['governor']}: {_of(cpu['mhz'])} of {_of(cpu['max_mhz'])} MHz now")
+    if facts["emulated"]:
+        found.append(f"emulated by {facts['emulated']}: no time taken here is a device's")
     if facts["virtual"]:
         found.append(f"virtual machine ({facts['virtual']}): {_steal(root)} of its time went to others")
     if cpu["quota"] is not None and cpu["quota"] < cpu["usable"]:

@@ -32,16 +32,16 @@ class Speed:
     """How fast an engine is, as JSON-ready facts, taken side by side with the others of its group.
 
     Attributes:
-        latency: see ``measurement.latency.Latency.to_dict``.
-        throughput: a quantity's form, images a second.
+        latency: see ``measurement.latency.Latency.to_dict``; None where nothing was timed.
+        throughput: a quantity's form, images a second; None where nothing was timed.
         precision: read back from the runtime.
         placement: read back from the runtime.
         speedup: paired ratio of the reference's latency to this engine's, by reference name.
         measured_at: UTC, ISO 8601.
     """
 
-    latency: Mapping[str, Any]
-    throughput: Mapping[str, Any]
+    latency: Mapping[str, Any] | None
+    throughput: Mapping[str, Any] | None
     precision: Mapping[str, Any]
     placement: Mapping[str, Any]
     speedup: Mapping[str, Any]
@@ -133,6 +133,23 @@ def measure_speed(
     return [facts if isinstance(facts, str) else Speed(**facts) for facts in found]
 
 
+def untimed(engine: Engine) -> Speed:
+    """Precision and placement of an engine on a machine whose times are worth nothing."""
+    session = engine.open()
+    return Speed(
+        latency=None,
+        throughput=None,
+        precision=session.precision().to_dict(),
+        placement=session.placement().to_dict(),
+        speedup={},
+        measured_at=_now(),
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
 def wrong_precision(engine: Engine, precision: Mapping[str, Any]) -> str | None:
     """What to say of an engine that computes in another precision than was asked for.
 
@@ -175,7 +192,7 @@ def _measure(
                     precision=session.precision().to_dict(),
                     placement=session.placement().to_dict(),
                     speedup=_speedups(latency, latencies),
-                    measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    measured_at=_now(),
                 )
             )
         advance(0.6 + 0.4 * (position + 1) / len(engines))

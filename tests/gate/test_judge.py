@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.gate.judge import judge
+from edgetl.gate.judge import Gate, judge, judge_drop, judge_fallback, judge_latency
 from edgetl.quantity import Quantity
+
+
+def gate(
+    lost: Quantity | None, p50: Quantity | None, max_drop: float | None, max_latency: float | None
+) -> tuple[Gate, list[str]]:
+    return judge(judge_drop(lost, max_drop), judge_latency(p50, max_latency))
 
 
 def drop(low: float, value: float, high: float) -> Quantity:
@@ -41,18 +47,41 @@ SLOW = Quantity(3.0, 2.9, 3.1, 1000)
 def test_verdicts(
     lost: Quantity | None, p50: Quantity | None, max_drop: float, max_latency: float, expected: str
 ) -> None:
-    verdict, reasons = judge(lost, p50, max_drop, max_latency)
+    verdict, reasons = gate(lost, p50, max_drop, max_latency)
     assert verdict == expected
     assert bool(reasons) == (expected in ("failed", "undecided"))
     assert all("\n" not in reason and "  " not in reason for reason in reasons)
 
 
 def test_reasons_hold_the_numbers() -> None:
-    _, (accuracy, latency) = judge(drop(1.5, 2, 2.5), SLOW, 1, 2.5)
+    _, (accuracy, latency) = gate(drop(1.5, 2, 2.5), SLOW, 1, 2.5)
     assert accuracy == "accuracy drop 2.00 [1.50, 2.50] points exceeds 1"
     assert latency == "p50 latency 3.000 [2.900, 3.100] ms against 2.5"
 
 
 def test_undecided_says_how_many_more_images() -> None:
-    _, (reason,) = judge(drop(-0.2, 0.5, 1.2), None, 1, None)
+    _, (reason,) = gate(drop(-0.2, 0.5, 1.2), None, 1, None)
     assert "more held-out images would decide" in reason
+
+
+@pytest.mark.parametrize(
+    ("nodes", "time", "budget", "expected"),
+    [
+        (1.0, 1.0, 0.0, "none"),
+        (1.0, None, 0.0, "none"),
+        (0.98, None, 0.0, "failed"),
+        (0.98, 0.99, 0.02, "none"),
+        (0.98, 0.9, 0.02, "failed"),
+        (0.9, 0.99, 0.1, "none"),
+    ],
+)
+def test_what_runs_elsewhere(nodes: float, time: float | None, budget: float, expected: str) -> None:
+    placement = {"device": "NPU", "share_of_nodes": nodes, "share_of_time": time, "elsewhere": ["a", "b"]}
+    verdict, reasons = judge(judge_fallback(placement, budget))
+    assert verdict == expected
+    assert bool(reasons) == (expected == "failed")
+    assert all("--max-fallback" in reason and "a, b" in reason for reason in reasons)
+
+
+def test_nothing_is_known_of_an_engine_that_is_not_built_yet() -> None:
+    assert judge(judge_fallback(None, 0.0)) == ("none", [])

@@ -1,0 +1,142 @@
+"""What one machine finds out about a bundle. Runs on the device; needs no torch, no onnx, no profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl.bundle.check import check_files
+from edgetl.bundle.manifest import Manifest
+from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE
+from edgetl.context import Context
+from edgetl.data import Sample
+from edgetl.device.lock import measuring_alone
+from edgetl.engines import Engine, Standing, standing
+from edgetl.errors import EdgetlError
+from edgetl.files import digest_of
+from edgetl.measurement.accuracy import Predictions
+from edgetl.measurement.details import Wanted, measure_details
+from edgetl.measurement.stage import Speed, measure_accuracy, measure_speed, untimed
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Target
+
+__all__ = ["Findings", "Wanted", "bundled_engine", "find"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a machine found out.
+
+    Attributes:
+        environment: of that machine.
+        machine: its fingerprint, see ``device.environment.fingerprint``.
+        standing: what its results are worth for the bundle's target.
+        predictions: None where there were no images.
+        speed: with nothing timed on an emulated machine.
+        details: see ``measurement.details``.
+    """
+
+    environment: Mapping[str, Any]
+    machine: str
+    standing: Standing
+    predictions: Predictions | None
+    speed: Speed
+    details: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, without the logits."""
+        found = self.predictions
+        return {
+            "environment": dict(self.environment),
+            "machine": self.machine,
+            "standing": asdict(self.standing),
+            "predictions": {"rows": list(found.rows), "unreadable": found.unreadable} if found else None,
+            "speed": asdict(self.speed),
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any], logits: np.ndarray | None) -> Findings:
+        """The reverse of ``to_dict``.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is not what ``to_dict`` writes.
+        """
+        told = facts["predictions"]
+        predictions = None
+        if told is not None and logits is not None:
+            predictions = Predictions(tuple(map(int, told["rows"])), logits, dict(told["unreadable"]))
+            if logits.dtype != np.float32 or logits.ndim != 2 or len(logits) != len(predictions.rows):
+                raise ValueError("logits don't fit the rows")
+        return cls(
+            environment=dict(facts["environment"]),
+            machine=str(facts["machine"]),
+            standing=Standing(**facts["standing"]),
+            predictions=predictions,
+            speed=Speed(**facts["speed"]),
+            details=dict(facts["details"]),
+        )
+
+
+def find(
+    context: Context, bundle: Path, samples: Sequence[Sample], wanted: Wanted, target: Target | None
+) -> Findings:
+    """Accuracy, speed and placement of a bundle's engine on this machine.
+
+    Args:
+        samples: labelled images that the bundle was not trained on; none for no accuracy.
+        target: the profile the bundle was made for, where it is known.
+
+    Raises:
+        BundleError: if the bundle was altered.
+        EdgetlError: if the engine can't be loaded or run.
+    """
+    with measuring_alone(context.observer):
+        return _find(context, bundle, samples, wanted, _standing(context, target))
+
+
+def _find(
+    context: Context, bundle: Path, samples: Sequence[Sample], wanted: Wanted, here: Standing
+) -> Findings:
+    manifest = check_files(bundle)
+    engine = bundled_engine(bundle, manifest, here)
+    engine.open()  # one that can't be loaded here is an error before anything is measured
+    predictions = None
+    if samples:
+        predictions = measure_accuracy(context, engine, samples, manifest.contract)
+    image = np.load(bundle / GOLDEN_INPUT, allow_pickle=False)[0]
+    if not here.latency:
+        return Findings(context.environment, context.machine, here, predictions, untimed(engine), {})
+    [speed] = measure_speed(context, [engine], image, again=wanted.again)
+    if isinstance(speed, str):
+        raise EdgetlError(speed)
+    pictures = [sample.path for sample in samples]
+    details = measure_details(context, engine, manifest.contract, image, pictures, wanted)
+    return Findings(context.environment, context.machine, here, predictions, speed, details)
+
+
+def bundled_engine(bundle: Path, manifest: Manifest, here: Standing) -> Engine:
+    """The engine of a bundle whose files were checked."""
+    digest = digest_of(
+        {name: facts["sha256"] for name, facts in manifest.files.items() if name.startswith("engine/")}
+    )
+    return Engine(manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, here)
+
+
+def _standing(context: Context, target: Target | None) -> Standing:
+    """Results are this machine's, whatever the bundle was made for; an emulated one's times are nobody's."""
+    if emulated := context.environment["emulated"]:
+        return Standing("simulated", False, f"this machine is emulated by {emulated}, so nothing was timed")
+    found = standing(target, context.environment) if target else None
+    reason = found.reason if found else None
+    if target is None or reason is None:
+        return Standing("measured", True)
+    return replace(
+        Standing("measured", True),
+        reason=f"{reason}; these numbers are this machine's, not {target.name}'s",
+    )

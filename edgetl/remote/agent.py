@@ -1,0 +1,338 @@
+"""The device's end of a connection: keeps files by their digest, starts jobs, tells what they write.
+
+This file is sent over the connection and run by the device's own Python (3.10 or later, standard library
+only); nothing of it stays there. It reads requests, one JSON line each, and answers each with one; bytes
+follow the line that announces them. Everything it keeps lies in one folder of the user's home:
+
+    blobs/<sha256>      files, by content; ``.<sha256>.<client>.part`` while they arrive
+    trees/<digest>/     folders made of them: a worker's code, a bundle
+    jobs/<id>/          request.json, journal.jsonl, output, out/; ``alive`` is locked while the job runs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+FOLDER = ".edgetl-device"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 1 << 18
+_BEAT_SECONDS = 2.0
+_POLL_SECONDS = 0.25
+_DAY = 86400.0
+
+
+class Refused(Exception):
+    """A request that is not carried out; the message goes back in one line."""
+
+
+def _named(value: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise Refused(f"{str(value)[:80]!r} is no identifier")
+    return value
+
+
+def _inside(folder: Path, name: Any) -> Path:
+    path = PurePosixPath(str(name))
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in str(name):
+        raise Refused(f"{str(name)[:80]!r} is no path inside a folder")
+    return folder.joinpath(*path.parts)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+class Agent:
+    """Answers one connection."""
+
+    def __init__(self, root: Path, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source, self._sink = source, sink
+        self.root = root
+        self._trouble: str | None = None
+        for name in ("blobs", "trees", "jobs", "store"):
+            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def serve(self) -> None:
+        """Answer until the other end closes."""
+        verbs: dict[str, Callable[..., dict[str, Any] | None]] = {
+            **{"hello": self.hello, "have": self.have, "put": self.put, "tree": self.tree},
+            **{"start": self.start, "follow": self.follow, "outputs": self.outputs, "get": self.get},
+            **{"stop": self.stop, "clean": self.clean},
+        }
+        for line in iter(self._source.readline, b""):
+            try:
+                request = json.loads(line)
+                answer = verbs[request.pop("verb")](**request)
+            except (Refused, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+                answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+            if answer is not None:
+                self._tell(answer)
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        self._sink.write(json.dumps(answer).encode() + b"\n")
+        self._sink.flush()
+
+    def hello(self) -> dict[str, Any]:
+        return {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "executable": sys.executable,
+            "machine": os.uname().machine,
+            "folder": str(self.root),
+            "free_bytes": shutil.disk_usage(self.root).free,
+        }
+
+    def _blob(self, digest: Any) -> Path:
+        return self.root / "blobs" / _named(digest, _DIGEST)
+
+    def _part(self, digest: Any, client: Any) -> Path:
+        return self.root / "blobs" / f".{_named(digest, _DIGEST)}.{_named(client, _NAME)}.part"
+
+    def have(self, client: str, files: dict[str, int]) -> dict[str, Any]:
+        """Of the files asked for, those that are not here, with how much of each has arrived."""
+        if trouble := self._trouble:
+            self._trouble = None
+            raise Refused(trouble)
+        missing = {}
+        for digest, size in files.items():
+            blob = self._blob(digest)
+            if _file_size(blob) == size and blob.exists():
+                os.utime(blob)
+            else:
+                missing[digest] = _file_size(self._part(digest, client))
+        return {"missing": missing}
+
+    def put(self, client: str, digest: str, offset: int, count: int, last: bool) -> None:
+        """Take ``count`` bytes of a file. Not answered, so that many files don't wait for each other: the
+        next ``have`` tells what is still missing, or the trouble there was."""
+        left = int(count)
+        try:
+            part = self._part(digest, client)
+            if _file_size(part) != offset:
+                raise Refused(f"{digest} was to go on at {offset}")
+            with part.open("ab") as stream:
+                while left and (chunk := self._source.read(min(left, _CHUNK))):
+                    left -= len(chunk)
+                    stream.write(chunk)
+                if last:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            if left:
+                return  # the connection is gone, and goes on there when it is back
+            if last:
+                self._keep(part, digest)
+        except (OSError, Refused) as error:
+            self._trouble = self._trouble or f"could not keep a file: {error}"
+            while left and (chunk := self._source.read(min(left, _CHUNK))):
+                left -= len(chunk)
+
+    def _keep(self, part: Path, digest: str) -> None:
+        if _sha256(part) != digest:
+            part.unlink()
+            raise Refused(f"{digest} arrived damaged")
+        part.chmod(0o400)
+        os.replace(part, self._blob(digest))
+
+    def tree(
+        self, name: str, files: dict[str, str] | None = None, archive: str | None = None
+    ) -> dict[str, Any]:
+        """Make a folder of blobs, or of an archive among them, unless it is there already."""
+        folder = self.root / "trees" / _named(name, _DIGEST)
+        if not folder.exists():
+            making = folder.with_name(f".{name}.{os.getpid()}")
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
+            if archive is not None:
+                with zipfile.ZipFile(self._blob(archive)) as packed:
+                    packed.extractall(making)
+            for path, digest in (files or {}).items():
+                target = _inside(making, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(self._blob(digest), target)
+            with contextlib.suppress(OSError):  # somebody else made the same
+                os.rename(making, folder)
+            shutil.rmtree(making, ignore_errors=True)
+        os.utime(folder)
+        return {"path": str(folder)}
+
+    def _job(self, job: Any) -> Path:
+        return self.root / "jobs" / _named(job, _NAME)
+
+    def start(self, job: str, worker: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Start a job in a session of its own, once: whoever asks again is told how it is."""
+        folder = self._job(job)
+        (folder / "out").mkdir(parents=True, exist_ok=True)
+        with (folder / "alive").open("a") as alive:
+            if not _take(alive, patience=1.0) or (folder / "started").exists():
+                return self._state(folder)
+            (folder / "request.json").write_text(json.dumps(request))
+            (folder / "journal.jsonl").touch()
+            with (folder / "output").open("wb") as output:
+                child = subprocess.Popen(  # the child inherits the lock, which falls when it ends
+                    [sys.executable, str(self.root / "trees" / _named(worker, _DIGEST)), str(folder)],
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=[alive.fileno()],
+                )
+            (folder / "started").write_text(str(child.pid))
+        return {"state": "running"}
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        if (folder / "result.json").exists():
+            return {"state": "done"}
+        try:
+            with (folder / "alive").open("rb") as alive:
+                running = not _take(alive, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return {"state": "unknown"}
+        if running:
+            return {"state": "running"}
+        if (folder / "result.json").exists():  # written between the two looks
+            return {"state": "done"}
+        if not (folder / "started").exists():
+            return {"state": "unknown"}
+        return {"state": "died", "last": _last_words(folder / "output")}
+
+    def follow(self, job: str, offset: int) -> dict[str, Any]:
+        """Tell the journal's lines from ``offset`` on as they are written, until the job has ended."""
+        folder = self._job(job)
+        told = time.monotonic()
+        while True:
+            state = self._state(folder)
+            for line, behind in _lines(folder / "journal.jsonl", offset):
+                self._tell({"line": line, "offset": behind})
+                offset = behind
+                told = time.monotonic()
+            if state["state"] != "running":
+                return {**state, "end": True}
+            if (
+                time.monotonic() - told > _BEAT_SECONDS
+            ):  # or a connection that hangs would look like a long job
+                self._tell({"beat": True})
+                told = time.monotonic()
+            time.sleep(_POLL_SECONDS)
+
+    def outputs(self, job: str) -> dict[str, Any]:
+        """The job's result, and its output files with their sizes and digests."""
+        folder = self._job(job)
+        out = folder / "out"
+        paths = [path for path in sorted(out.rglob("*")) if path.is_file() and not path.is_symlink()]
+        files = {p.relative_to(out).as_posix(): {"bytes": _file_size(p), "sha256": _sha256(p)} for p in paths}
+        return {"result": json.loads((folder / "result.json").read_bytes()), "files": files}
+
+    def get(self, job: str, path: str, offset: int) -> None:
+        """The rest of an output file: a line with the number of bytes, then the bytes."""
+        with _inside(self._job(job) / "out", path).open("rb") as stream:
+            count = os.fstat(stream.fileno()).st_size - offset
+            stream.seek(offset)
+            self._tell({"count": count})
+            while count > 0 and (chunk := stream.read(min(count, _CHUNK))):
+                self._sink.write(chunk)
+                count -= len(chunk)
+            self._sink.flush()
+
+    def stop(self, job: str) -> dict[str, Any]:
+        """End a job and all it started."""
+        folder = self._job(job)
+        if self._state(folder)["state"] == "running":
+            with contextlib.suppress(OSError, ValueError):
+                os.killpg(int((folder / "started").read_text()), signal.SIGTERM)
+        return {"state": "stopped"}
+
+    def clean(self, days: float, jobs: list[str] | None = None) -> dict[str, Any]:
+        """Remove what was not used for some days, or the jobs named; what runs now is left alone."""
+        removed, running, before = 0, 0, shutil.disk_usage(self.root).free
+        folders = [self._job(job) for job in jobs] if jobs is not None else _old(self.root / "jobs", days)
+        for folder in folders:
+            if self._state(folder)["state"] == "running":
+                running += 1
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        if jobs is None and not running:
+            for path in (
+                path for kind in ("trees", "blobs", "store") for path in _old(self.root / kind, days)
+            ):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                removed += 1
+            if days <= 0:
+                shutil.rmtree(self.root, ignore_errors=True)
+        freed = shutil.disk_usage(self.root.parent).free - before
+        return {"removed": removed, "running": running, "freed_bytes": max(0, freed)}
+
+
+def _old(folder: Path, days: float) -> list[Path]:
+    limit = time.time() - days * _DAY
+    return [path for path in folder.iterdir() if path.lstat().st_mtime <= limit]
+
+
+def _take(handle: Any, kind: int = fcntl.LOCK_EX, patience: float = 0.0) -> bool:
+    """Take a file's lock; with patience, as somebody may just be looking whether it is held."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def _link(blob: Path, target: Path) -> None:
+    try:
+        os.link(blob, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(blob, target)
+
+
+def _lines(path: Path, offset: int) -> Iterator[tuple[Any, int]]:
+    """Whole lines from ``offset`` on, each with the offset behind it."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield json.loads(line), offset
+
+
+def _last_words(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = path.read_bytes()[-4096:].decode(errors="replace").splitlines()
+        return " ".join(next((line for line in reversed(lines) if line.strip()), "").split())[:300]
+    return ""
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    Agent(Path.home() / FOLDER, sys.stdin.buffer, sys.stdout.buffer).serve()

@@ -1,0 +1,102 @@
+"""A bundle's findings on a device, and the engine that is built there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl.bundle.check import check_files
+from edgetl.data import Sample
+from edgetl.errors import BundleError
+from edgetl.files import relative_files
+from edgetl.findings import Findings, Wanted
+from edgetl.progress import Observer
+from edgetl.remote.devices import Device
+from edgetl.remote.session import Remote
+from edgetl.remote.ssh import DeviceError
+from edgetl.remote.worker import LOGITS, REBUILT
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Target
+
+
+def facts_of(device: Device, observer: Observer) -> dict[str, Any]:
+    """The device's environment, and the engines that run on it; see ``worker``."""
+    with Remote(device, observer) as remote, tempfile.TemporaryDirectory() as out:
+        return {**remote.run({"verb": "facts"}, Path(out)), "python": remote.hello["python"]}
+
+
+def find_there(
+    device: Device,
+    observer: Observer,
+    bundle: Path,
+    samples: Sequence[Sample],
+    wanted: Wanted,
+    target: Target | None,
+) -> Findings:
+    """``findings.find`` on a device.
+
+    Raises:
+        DeviceError: if the device can't be reached, or the engine can't be loaded or run there.
+    """
+    with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
+        request = {
+            "verb": "bench",
+            "bundle": _send_bundle(remote, bundle),
+            "blobs": f"{remote.hello['folder']}/blobs",
+            "samples": [[sample.digest, sample.label] for sample in samples],
+            "wanted": asdict(wanted),
+            "target": target.model_dump(mode="json") if target else None,
+        }
+        with observer.stage(f"{device.name}: send {len(samples)} images") as advance:
+            remote.send({sample.digest: sample.path for sample in samples}, advance)
+        out = Path(folder)
+        result = remote.run(request, out)
+        return _findings(device, result, out, len(samples))
+
+
+def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -> dict[str, Any]:
+    """``rebuilding.rebuild_bundle`` on a device; the new bundle is fetched into ``out``, which is empty.
+
+    Raises:
+        DeviceError: if the device can't be reached or can't build it.
+        BundleError: if what came back is not what the device wrote.
+    """
+    with Remote(device, observer) as remote:
+        request = {"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}
+        section = remote.run(request, out)
+        made = check_files(out / REBUILT)
+        if made.labels != check_files(bundle).labels:
+            raise BundleError(f"{device.name} sent another bundle back")
+        return section
+
+
+def _send_bundle(remote: Remote, bundle: Path) -> str:
+    check_files(bundle)
+    with remote.observer.stage(f"{remote.device.name}: send {bundle.name}") as advance:
+        return remote.folder({name: bundle / name for name in relative_files(bundle)}, advance)
+
+
+def _findings(device: Device, result: Mapping[str, Any], out: Path, samples: int) -> Findings:
+    """A job's result, which is believed only as far as it has the right form."""
+    path = out / LOGITS
+    try:
+        found = Findings.from_dict(result, _read_array(path) if path.exists() else None)
+        rows = found.predictions.rows if found.predictions else ()
+        if any(not 0 <= row < samples for row in rows) or len(set(rows)) != len(rows):
+            raise ValueError("rows of images that were not sent")
+    except (KeyError, TypeError, ValueError, EOFError) as error:
+        raise DeviceError(f"{device.name} sent results that can't be read: {error}") from error
+    return found
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """An ``.npy`` file and nothing else."""
+    with path.open("rb") as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array

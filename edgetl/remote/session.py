@@ -1,0 +1,288 @@
+"""A device for the length of a command: what is sent, run and fetched there survives a lost connection."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, TypeVar
+
+from edgetl.files import sha256_file
+from edgetl.progress import Advance, Observer
+from edgetl.remote.archive import worker
+from edgetl.remote.devices import Device
+from edgetl.remote.ssh import Connection, ConnectionLostError, DeviceError
+
+T = TypeVar("T")
+Content = Path | bytes
+
+_PATIENCE_SECONDS = 180.0
+_PUT = 1 << 18
+_ROUNDS_OF_SENDING = 5
+_OLDEST_PYTHON = (3, 10)
+
+
+class Remote:
+    """Files and one job on a device.
+
+    Whatever breaks off is tried again for three minutes without any progress. The job itself runs on the
+    device in a session of its own and does not notice.
+
+    Raises:
+        DeviceError: if the device can't be reached.
+    """
+
+    def __init__(self, device: Device, observer: Observer) -> None:
+        self.device, self.observer = device, observer
+        self.client = uuid.uuid4().hex
+        self.reconnected = 0
+        self._connection: Connection | None = Connection(device.route)
+        self.hello = self._connection.hello
+        self._require_python()
+
+    def _require_python(self) -> None:
+        version = tuple(int(part) for part in str(self.hello["python"]).split(".")[:2])
+        if version < _OLDEST_PYTHON:
+            self.close()
+            raise DeviceError(
+                f"{self.device.name}: its {self.device.route.python} is Python {self.hello['python']}; "
+                "edgetl needs 3.10 or later there: edgetl device add … --python PATH"
+            )
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+        """The answer to a request that may be asked twice."""
+        return self._persist(lambda connection, progress: connection.ask(verb, **fields))
+
+    def send(self, files: Mapping[str, Content], advance: Advance | None = None) -> int:
+        """Bring files, by SHA-256, to the device; those that are there already stay.
+
+        Args:
+            advance: told bytes sent and to send.
+
+        Returns:
+            Bytes that were sent.
+
+        Raises:
+            DeviceError: if a file does not arrive whole.
+        """
+        sizes = {digest: _size(content) for digest, content in files.items()}
+        sent = 0
+
+        def attempt(connection: Connection, progress: Callable[[], None]) -> None:
+            nonlocal sent
+            for _ in range(_ROUNDS_OF_SENDING):
+                missing = connection.ask("have", client=self.client, files=sizes)["missing"]
+                progress()
+                if not missing:
+                    return
+                total = sum(sizes[digest] - offset for digest, offset in missing.items())
+                begun = sent
+                for digest, offset in missing.items():
+                    for message in _messages(files[digest], digest, int(offset), self.client):
+                        connection.tell("put", **message[0])
+                        connection.write(message[1])
+                        sent += len(message[1])
+                        if advance:
+                            advance(sent - begun, total)
+            raise DeviceError(f"{self.device.name}: files don't arrive whole there")
+
+        self._persist(attempt)
+        return sent
+
+    def folder(self, files: Mapping[str, Path], advance: Advance | None = None) -> str:
+        """A folder of these files, by relative POSIX path, on the device; returns its path there."""
+        digests = {name: sha256_file(path) for name, path in files.items()}
+        self.send({digests[name]: path for name, path in files.items()}, advance)
+        name = hashlib.sha256("\n".join(f"{p} {digests[p]}" for p in sorted(digests)).encode()).hexdigest()
+        return str(self.ask("tree", name=name, files=digests)["path"])
+
+    def run(self, request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+        """Run a job to its end, showing its progress; its output files go into ``out``.
+
+        Returns:
+            The job's result.
+
+        Raises:
+            DeviceError: if it failed or died.
+        """
+        archive = worker()
+        digest = hashlib.sha256(archive).hexdigest()
+        self.send({digest: archive})
+        self.ask("tree", name=digest, archive=digest)
+        job = self.client
+        try:
+            end = self._follow(job, digest, dict(request))
+            if end["state"] != "done":
+                last = f": {end['last']}" if end.get("last") else ""
+                raise DeviceError(f"{self.device.name}: the job died there{last}")
+            result = self._fetch(job, out)
+        except KeyboardInterrupt:
+            self.close()
+            with contextlib.suppress(DeviceError), Connection(self.device.route) as connection:
+                connection.ask("stop", job=job)
+            raise
+        with contextlib.suppress(DeviceError):
+            self.ask("clean", days=0, jobs=[job])
+        if "error" in result:
+            raise DeviceError(f"{self.device.name}: {result['error']}")
+        return result
+
+    def _follow(self, job: str, digest: str, request: dict[str, Any]) -> dict[str, Any]:
+        offset = 0
+        with _Replay(self.observer, self.device.name) as replay:
+
+            def attempt(connection: Connection, progress: Callable[[], None]) -> dict[str, Any]:
+                nonlocal offset
+                connection.ask("start", job=job, worker=digest, request=request)
+                connection.tell("follow", job=job, offset=offset)
+                while True:
+                    told = connection.answer()
+                    progress()
+                    if "line" in told:
+                        offset = int(told["offset"])
+                        replay.show(told["line"])
+                    if told.get("end"):
+                        return told
+
+            return self._persist(attempt)
+
+    def _fetch(self, job: str, out: Path) -> dict[str, Any]:
+        told = self.ask("outputs", job=job)
+        for name, facts in told["files"].items():
+            target = out.joinpath(*_safe(name).parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._get(job, name, target, int(facts["bytes"]))
+            if sha256_file(target) != facts["sha256"]:
+                raise DeviceError(f"{self.device.name}: {name} arrived damaged")
+        result: dict[str, Any] = told["result"]
+        return result
+
+    def _get(self, job: str, name: str, target: Path, size: int) -> None:
+        target.write_bytes(b"")
+
+        def attempt(connection: Connection, progress: Callable[[], None]) -> None:
+            with target.open("r+b") as stream:
+                offset = stream.seek(0, os.SEEK_END)
+                connection.tell("get", job=job, path=name, offset=offset)
+                left = int(connection.answer()["count"])
+                if offset + left != size:
+                    raise DeviceError(f"{self.device.name}: {name} changed while it was fetched")
+                while left:
+                    data = connection.read(left)
+                    stream.write(data)
+                    left -= len(data)
+                    progress()
+
+        self._persist(attempt)
+
+    def _persist(self, attempt: Callable[[Connection, Callable[[], None]], T]) -> T:
+        """Try until it succeeds; a time without progress that is too long gives up."""
+        last = time.monotonic()
+
+        def progress() -> None:
+            nonlocal last
+            last = time.monotonic()
+
+        wait = 0.2
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = Connection(self.device.route)
+                    self.reconnected += 1
+                return attempt(self._connection, progress)
+            except DeviceError as error:
+                connected = self._connection is not None
+                if connected and not isinstance(error, ConnectionLostError):
+                    raise  # the device's own word
+                self.close()
+                if time.monotonic() - last > _PATIENCE_SECONDS:
+                    raise DeviceError(f"{error}; gave up after {_PATIENCE_SECONDS:.0f} s") from error
+                time.sleep(wait)
+                wait = min(5.0, 1.5 * wait)
+
+
+class _Replay:
+    """A job's journal, shown as if the stages ran here."""
+
+    def __init__(self, observer: Observer, device: str) -> None:
+        self._observer, self._device = observer, device
+        self._open = ExitStack()
+        self._advance: Advance | None = None
+
+    def __enter__(self) -> _Replay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._open.close()
+        else:
+            self._open.__exit__(kind, error, trace)
+
+    def show(self, line: Mapping[str, Any]) -> None:
+        if "stage" in line:
+            self._advance = self._open.enter_context(self._observer.stage(f"{self._device}: {line['stage']}"))
+        elif "advance" in line and self._advance:
+            done, total = line["advance"]
+            self._advance(int(done), int(total))
+        elif "end" in line:
+            self._advance = None
+            self._open.close()
+        elif "note" in line:
+            self._observer.note(f"{self._device}: {line['note']}")
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _messages(
+    content: Content, digest: str, offset: int, client: str
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """A file's rest in pieces, each with the request that announces it."""
+    size = _size(content)
+    for data in _pieces(content, offset):
+        last = offset + len(data) >= size
+        fields = {"client": client, "digest": digest, "offset": offset, "count": len(data), "last": last}
+        yield fields, data
+        offset += len(data)
+
+
+def _pieces(content: Content, offset: int) -> Iterator[bytes]:
+    """At least one piece, or an empty file would never be sent."""
+    if isinstance(content, bytes):
+        yield from (content[start : start + _PUT] for start in range(offset, len(content), _PUT))
+        if offset >= len(content):
+            yield b""
+        return
+    with content.open("rb") as stream:
+        stream.seek(offset)
+        yield stream.read(_PUT)
+        yield from iter(lambda: stream.read(_PUT), b"")
+
+
+def _safe(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or "\0" in name:
+        raise DeviceError(f"the device offers a file called {name[:80]!r}; refusing it")
+    return path

@@ -1,0 +1,109 @@
+"""What runs on the device: one job, its progress in a journal, its result in a file. Started by the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgetl.backends import backend_names, get_backend
+from edgetl.context import Context
+from edgetl.data import Sample
+from edgetl.errors import EdgetlError
+from edgetl.files import write_atomic
+from edgetl.findings import Wanted, find
+from edgetl.progress import Advance
+from edgetl.rebuilding import rebuild_bundle
+from edgetl.store import Store
+
+LOGITS = "logits.npy"
+REBUILT = "bundle"
+_ADVANCE_SECONDS = 0.5
+
+Job: TypeAlias = Callable[[Context, Path, Mapping[str, Any]], dict[str, Any]]
+
+
+class Journal:
+    """An observer that writes what it hears, a JSON line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def stage(self, title: str) -> Iterator[Advance]:
+        last = 0.0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _ADVANCE_SECONDS:
+                last = time.monotonic()
+                self._write({"advance": [done, total]})
+
+        self._write({"stage": title})
+        yield advance
+        self._write({"end": title})
+
+    def note(self, text: str) -> None:
+        self._write({"note": text})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    """``python WORKER JOB``: run the request in the job's folder."""
+    folder = Path(sys.argv[1])
+    request = json.loads((folder / "request.json").read_bytes())
+    result = _answer(folder, request)
+    write_atomic(folder / "result.json", json.dumps(result))
+
+
+def _answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        context = Context(Store(folder.parent.parent / "store"), Journal(folder / "journal.jsonl"))
+        return _JOBS[request["verb"]](context, folder / "out", request)
+    except EdgetlError as error:
+        return {"error": str(error)}
+    except Exception as error:  # the host shows it; the traceback is in the job's output
+        import traceback
+
+        traceback.print_exc()
+        return {"error": f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _facts(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The machine, and the engines that can run on it."""
+    found = {name: get_backend(name).available() for name in backend_names()}
+    return {
+        "environment": dict(context.environment),
+        "backends": {
+            name: {"ok": each.ok, "versions": dict(each.versions), "devices": list(each.devices)}
+            for name, each in found.items()
+        },
+    }
+
+
+def _bench(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    blobs = Path(request["blobs"])
+    samples = [Sample(str(blobs / digest), int(label), digest) for digest, label in request["samples"]]
+    target = SimpleNamespace(**request["target"]) if request["target"] else None
+    wanted = Wanted(**request["wanted"])
+    findings = find(context, Path(request["bundle"]), samples, wanted, target)  # type: ignore[arg-type]
+    if findings.predictions:
+        np.save(out / LOGITS, findings.predictions.logits)
+    return findings.to_dict()
+
+
+def _rebuild(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    return rebuild_bundle(context, Path(request["bundle"]), out / REBUILT)
+
+
+_JOBS: dict[str, Job] = {"facts": _facts, "bench": _bench, "rebuild": _rebuild}
