@@ -24,9 +24,15 @@ def run(
     context: Context | None = None,
     max_drop: float | None = None,
     max_latency: float | None = None,
+    max_fallback: float = 0.0,
+    on: Sequence[str] = (),
     **options: Any,
 ) -> dict[str, Any]:
     """From a folder of images to measured engines; ``options`` are ``pipeline.RunOptions``' fields.
+
+    Args:
+        max_fallback: largest share (0..1) of nodes, or of time, that may run elsewhere than asked for.
+        on: devices, by name or ``ssh://`` address, on which the engines of their kind are measured.
 
     Returns:
         The results document, which is also written to ``out/results.json``.
@@ -34,8 +40,10 @@ def run(
     from edgetl import pipeline
     from edgetl.results import Budgets
 
-    budgets = Budgets(max_drop, max_latency)
-    chosen = pipeline.RunOptions(Path(images), Path(out), tuple(targets), budgets=budgets, **options)
+    budgets = Budgets(max_drop, max_latency, max_fallback)
+    chosen = pipeline.RunOptions(
+        Path(images), Path(out), tuple(targets), budgets=budgets, on=tuple(on), **options
+    )
     return pipeline.run(chosen, context)
 
 
@@ -181,19 +189,26 @@ def build(
 
 
 def rebuild(
-    bundle: PathLike, out: PathLike | None = None, *, context: Context | None = None
+    bundle: PathLike, out: PathLike | None = None, *, on: str | None = None, context: Context | None = None
 ) -> dict[str, Any]:
-    """Build a bundle's engine on this device from its portable model, and measure it.
+    """Build a bundle's engine on its device from its portable model, and measure it.
 
     Args:
         out: where the new bundle goes; None replaces the engine in ``bundle``.
+        on: the device, by name or ``ssh://`` address; None for this machine.
 
     Returns:
         The engine's entry as in a results document, and ``golden_difference``.
     """
+    context, place = context or Context(), Path(out or bundle)
+    if on is not None:
+        from edgetl.remote.bundles import rebuild_there
+        from edgetl.remote.devices import device
+
+        return rebuild_there(device(on), context.observer, Path(bundle), place)
     from edgetl.rebuilding import rebuild_bundle
 
-    return rebuild_bundle(context or Context(), Path(bundle), Path(out or bundle))
+    return rebuild_bundle(context, Path(bundle), place)
 
 
 def bench(

@@ -218,19 +218,25 @@ def standing(target: Target, environment: Mapping[str, Any]) -> Standing:
     """Whether this machine is of the target's kind."""
     if obstacle := get_backend(target.backend).obstacle(target):
         return Standing("simulated", False, obstacle, loads=False)
-    machine = this_machine()
+    if reason := mismatch(target, environment):
+        return Standing("simulated", False, reason)
+    return Standing("measured", True)
+
+
+def mismatch(target: Target, environment: Mapping[str, Any]) -> str | None:
+    """Why a machine, whose environment it is, is not of the target's kind; None if it is."""
+    machine = _architecture(environment["machine"])
     if machine != target.machine:
-        return Standing("simulated", False, f"this machine is {machine}, the target is {target.machine}")
+        return f"this machine is {machine}, the target is {target.machine}"
     features = instruction_sets(environment)
     if missing := [name for name in target.requires if name not in features]:
-        return Standing("simulated", False, f"this machine has no {', '.join(missing)}")
+        return f"this machine has no {', '.join(missing)}"
     if extra := [name for name in target.lacks if name in features]:
-        return Standing("simulated", False, f"this machine has {', '.join(extra)}, which the target lacks")
+        return f"this machine has {', '.join(extra)}, which the target lacks"
     names = device_names(environment)
     if target.device_names and not _called(names, target.device_names):
-        wanted = " or ".join(target.device_names)
-        return Standing("simulated", False, f"this device is {' on '.join(names)}, the target is {wanted}")
-    return Standing("measured", True)
+        return f"this device is {' on '.join(names)}, the target is {' or '.join(target.device_names)}"
+    return None
 
 
 def _called(names: Sequence[str], words: Sequence[str]) -> bool:
@@ -246,8 +252,11 @@ def device_names(environment: Mapping[str, Any]) -> list[str]:
 
 def this_machine() -> str:
     """Processor architecture, by the name target profiles use."""
-    machine = platform.machine().lower()
-    return _MACHINES.get(machine, machine)
+    return _architecture(platform.machine())
+
+
+def _architecture(name: str) -> str:
+    return _MACHINES.get(name.lower(), name.lower())
 
 
 def instruction_sets(environment: Mapping[str, Any]) -> frozenset[str]:

@@ -96,7 +96,7 @@ def find(
         BundleError: if the bundle was altered.
         EdgetlError: if the engine can't be loaded or run.
     """
-    with measuring_alone(context.observer):
+    with measuring_alone(context.observer.note):
         return _find(context, bundle, samples, wanted, _standing(context, target))
 
 

@@ -16,14 +16,17 @@ from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
 from edgetl.contract import preprocess
 from edgetl.data import load_dataset
-from edgetl.device.lock import measuring_alone
 from edgetl.deploy import Deployment, FloatModel, deploy
+from edgetl.device.lock import measuring_alone
+from edgetl.elsewhere import fitting, section_there, visit
 from edgetl.engines import REFERENCE, Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
+from edgetl.findings import Wanted
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.profiles import Recipe, Target
+from edgetl.remote.devices import Device, device
 from edgetl.results import (
     Budgets,
     Measured,
@@ -54,6 +57,7 @@ class RunOptions:
         recipe: name of a calibration recipe; None takes each target's own.
         refit_head: fit the head again on the integer backbone's features.
         remeasure: take latencies anew even if the store has them.
+        on: devices, by name or address, on which the engines of their kind are built and measured.
     """
 
     images: Path
@@ -67,6 +71,7 @@ class RunOptions:
     val_fraction: float = 0.2
     seed: int = 0
     remeasure: bool = False
+    on: tuple[str, ...] = ()
 
 
 def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
@@ -83,6 +88,9 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
     targets = profiles.targets_of(options.targets or (best_target(context.environment),))
     recipes = [profiles.recipe(options.recipe or target.recipe) for target in targets]
     source = resolve(options.backbone, options.weights)
+    devices = (
+        fitting(context, targets, [device(name) for name in dict.fromkeys(options.on)]) if options.on else {}
+    )
 
     with context.observer.stage("read images") as advance:
         dataset = load_dataset(
@@ -110,10 +118,13 @@ def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
         export={**{key: exported.facts[key] for key in ("opset", "nodes")}, "parity": parity.to_dict()},
         fp32=float_section(scene, [measured[engine.name] for engine in references]),
         engines=[
-            _bundled(context, options, scene, item, measured[item.target.name], trained)
-            if isinstance(item, Deployment)
-            else failed_section(target.name, target.backend, target.precision, item)
+            section
             for target, item in zip(targets, made, strict=True)
+            for section in (
+                _sections(context, options, scene, item, measured[item.target.name], trained, devices)
+                if isinstance(item, Deployment)
+                else [failed_section(target.name, target.backend, target.precision, item)]
+            )
         ],
     )
     _note_former_bundles(context, results, options)
@@ -161,7 +172,7 @@ def _measure(
     image = preprocess(samples[0].path, contract)
     alone = not any(engine.standing.loads for engine in engines if not engine.name.startswith(REFERENCE))
     running = [] if alone else [engine for engine in engines if engine.standing.loads]
-    with measuring_alone(context.observer):
+    with measuring_alone(context.observer.note):
         speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
     by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
     measured = {}
@@ -172,6 +183,26 @@ def _measure(
         fault = speed if isinstance(speed, str) else item.wrong_precision()
         measured[engine.name] = replace(item, error=item.error or fault)
     return measured
+
+
+def _sections(
+    context: Context,
+    options: RunOptions,
+    scene: Scene,
+    deployment: Deployment,
+    item: Measured,
+    trained: Trained,
+    devices: Mapping[str, Sequence[Device]],
+) -> list[dict[str, Any]]:
+    """The entries of one target: what was found here, or in its place on each device of its kind."""
+    found = _bundled(context, options, scene, deployment, item, trained)
+    theirs = devices.get(deployment.target.name)
+    if not theirs or found["error"]:
+        return [found]
+    bundle = options.out / found["bundle"]
+    visits = visit(context, bundle, scene.samples, Wanted(), deployment.target, theirs)
+    kept = {name: found[name] for name in ("recipe", "refit", "error_analysis")}
+    return [section_there(scene, each, found, **kept) for each in visits]
 
 
 def _bundled(

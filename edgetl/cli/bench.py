@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edgetl.cli.common import json_option, make_context, print_json
+from edgetl.cli.common import json_option, make_context, print_json, result_console
 from edgetl.cli.run import gate_status
 from edgetl.cli.text import interval, skipped_line
 
@@ -31,6 +33,11 @@ from edgetl.cli.text import interval, skipped_line
     "--on", multiple=True, metavar="DEVICE", help="Measure there, by name or ssh://user@host; repeatable."
 )
 @click.option(
+    "--install",
+    is_flag=True,
+    help="On a DEVICE that lacks the engine's runtime, install it in a folder of edgetl's own.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the results there."
 )
 @json_option
@@ -40,6 +47,7 @@ def command(
     max_latency: float | None,
     max_fallback: float,
     on: tuple[str, ...],
+    install: bool,
     out: Path | None,
     as_json: bool,
 ) -> int:
@@ -52,6 +60,7 @@ def command(
         on=on,
         max_latency=max_latency,
         max_fallback=max_fallback / 100,
+        install=install,
         context=make_context(),
     )
     if out:
@@ -61,19 +70,64 @@ def command(
     if as_json:
         print_json(results)
         return gate_status(results)
-    engine = results["engines"][0]
-    latency = engine["latency_ms"]
-    executed = ", ".join(f"{count} {name}" for name, count in engine["precision_detail"]["executed"].items())
-    click.echo(f"accuracy     {interval(engine['accuracy'], percent=True)}")
-    for name in ("p50", "p90", "p99"):
-        text = interval(latency[name], unit=" ms") if latency[name] else "not enough samples"
-        click.echo(f"{name} latency  {text}")
-    click.echo(f"throughput   {interval(engine['throughput_per_s'], unit=' images/s')}")
-    click.echo(f"precision    {engine['precision']} (layers: {executed})")
-    click.echo(
-        f"placement    {engine['placement']['device']}, {engine['placement']['share_of_nodes']:.0%} of nodes"
-    )
-    for note in (*results["notes"], *engine["latency_notes"], *results["environment"]["warnings"]):
+    if len(results["engines"]) > 1:
+        from edgetl.reporting import render_summary
+
+        render_summary(results, result_console())
+    for engine in results["engines"]:
+        _show(engine)
+    for note in results["notes"]:
         click.echo(f"note: {note}")
+    if not on:
+        _warn(results["environment"])
     click.echo(skipped_line(results["skipped"]), nl=bool(results["skipped"]))
     return gate_status(results)
+
+
+def _show(engine: Mapping[str, Any]) -> None:
+    """One engine, a fact a line."""
+    device = engine.get("device")
+    if device:
+        click.echo(f"{engine['target']} on {device['name']}")
+    if engine["accuracy"] is None and engine["placement"] is None:
+        return  # it failed; the exit status says why
+    click.echo(f"accuracy     {interval(engine['accuracy'], percent=True)}")
+    if device:
+        _show_host(device)
+    if engine["latency_ms"]:
+        _show_speed(engine)
+    executed = ", ".join(f"{count} {name}" for name, count in engine["precision_detail"]["executed"].items())
+    click.echo(f"precision    {engine['precision']} (layers: {executed})")
+    placement = engine["placement"]
+    of_time = "" if placement["share_of_time"] is None else f", {placement['share_of_time']:.0%} of the time"
+    click.echo(f"placement    {placement['device']}: {placement['share_of_nodes']:.0%} of nodes{of_time}")
+    if engine["standing"]:
+        click.echo(f"note: {engine['standing']}")
+    for note in engine.get("latency_notes", ()):
+        click.echo(f"note: {note}")
+    if device:
+        _warn(device["environment"])
+
+
+def _show_speed(engine: Mapping[str, Any]) -> None:
+    for name in ("p50", "p90", "p99"):
+        value = engine["latency_ms"][name]
+        click.echo(f"{name} latency  {interval(value, unit=' ms') if value else 'not enough samples'}")
+    click.echo(f"throughput   {interval(engine['throughput_per_s'], unit=' images/s')}")
+
+
+def _show_host(device: Mapping[str, Any]) -> None:
+    host = device["host"]
+    if host["accuracy"] is None:
+        click.echo(f"here         not compared: {host['by']}")
+        return
+    click.echo(f"here         {interval(host['accuracy'], percent=True)}, by {host['by']}")
+    click.echo(
+        f"here → there {interval(host['agreement'], percent=True)} agree, "
+        f"largest difference of a logit {host['max_abs']['value']:.3g}"
+    )
+
+
+def _warn(environment: Mapping[str, Any]) -> None:
+    for warning in environment["warnings"]:
+        click.echo(f"note: {warning}")

@@ -28,6 +28,7 @@ from edgetl.errors import EdgetlError, InputError
     type=click.Choice(["f32", "f16", "bf16", "int8"]),
     help="f32, f16, bf16 build a float engine on purpose.",
 )
+@click.option("--on", metavar="DEVICE", help="Build a BUNDLE's engine there, by name or ssh://user@host.")
 @contract_options
 @json_option
 def command(
@@ -35,16 +36,19 @@ def command(
     targets: tuple[str, ...],
     out: Path | None,
     precision: str | None,
+    on: str | None,
     as_json: bool,
     **declaration: Any,
 ) -> int:
     """Build the engine of a float or QDQ ONNX and write it as a bundle.
 
-    Given a BUNDLE instead, build its engine on this device from the portable model in it, and measure it.
+    Given a BUNDLE instead, build its engine on its device from the portable model in it, and measure it.
     """
     if source.is_dir():
-        _rebuild(source, targets, precision, out, as_json)
+        _rebuild(source, targets, precision, out, on, as_json)
         return 0
+    if on:
+        raise InputError("--on builds a bundle's engine; make the bundle of an ONNX file first")
     if not targets or out is None:
         raise InputError("say for which device and where to: edgetl build FILE.onnx --target T -o BUNDLE")
     return _build(source, targets, out, precision, as_json, declaration)
@@ -102,7 +106,12 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _rebuild(
-    bundle: Path, targets: tuple[str, ...], precision: str | None, out: Path | None, as_json: bool
+    bundle: Path,
+    targets: tuple[str, ...],
+    precision: str | None,
+    out: Path | None,
+    on: str | None,
+    as_json: bool,
 ) -> None:
     from edgetl import api
     from edgetl.bundle.manifest import NAME
@@ -111,7 +120,7 @@ def _rebuild(
         raise InputError(f"{bundle} is a folder, but no bundle; give an ONNX file or a bundle")
     if targets or precision:
         raise InputError(f"{bundle} is a bundle and has its target; leave --target and --precision out")
-    facts = api.rebuild(bundle, out, context=make_context())
+    facts = api.rebuild(bundle, out, on=on, context=make_context())
     if as_json:
         print_json(facts)
         return

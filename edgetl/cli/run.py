@@ -46,6 +46,20 @@ from edgetl.cli.text import skipped_line
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the split, calibration and cross-validation."
 )
+@click.option(
+    "--max-fallback",
+    type=click.FloatRange(0, 100),
+    default=0,
+    show_default=True,
+    metavar="PCT",
+    help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
+)
+@click.option(
+    "--on",
+    multiple=True,
+    metavar="DEVICE",
+    help="Measure engines of its kind there, by name or ssh://user@host; repeatable.",
+)
 @click.option("--remeasure", is_flag=True, help="Take latencies anew even if they are in the store.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("edgetl-out"), show_default=True)
 @json_option
@@ -60,7 +74,9 @@ def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
     from edgetl.reporting import render_summary
     from edgetl.results import Budgets
 
-    budgets = Budgets(options.pop("max_drop", None), options.pop("max_latency", None))
+    names = ("max_drop", "max_latency", "max_fallback")
+    asked = {name: options.pop(name) for name in names if options.get(name) is not None}
+    budgets = Budgets(**{**asked, "max_fallback": asked.get("max_fallback", 0) / 100})
     chosen = {name: value for name, value in options.items() if value is not None}
     results = run(RunOptions(images=images, out=out, budgets=budgets, **chosen), make_context())
     if as_json:

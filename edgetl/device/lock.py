@@ -6,17 +6,18 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from edgetl.progress import Observer
 
 _NAME = "edgetl-measuring.lock"
 _PATIENCE_SECONDS = 0.5
 
+Note = Callable[[str], None]
+"""Told what the user should know."""
+
 
 @contextlib.contextmanager
-def measuring_alone(observer: Observer, folder: Path | None = None) -> Iterator[None]:
+def measuring_alone(note: Note, folder: Path | None = None) -> Iterator[None]:
     """Wait until nobody else measures on this machine, and keep others out of the block.
 
     The lock is a file that all users of the machine can see, and falls with its owner's process. Where it
@@ -25,11 +26,11 @@ def measuring_alone(observer: Observer, folder: Path | None = None) -> Iterator[
     """
     handle = _open((folder or Path(tempfile.gettempdir())) / _NAME)
     if handle is None:
-        observer.note("other measurements on this machine can't be kept out: its lock file can't be opened")
+        note("other measurements on this machine can't be kept out: its lock file can't be opened")
         yield
         return
     try:
-        _wait(handle, observer)
+        _wait(handle, note)
         yield
     finally:
         os.close(handle)
@@ -43,7 +44,7 @@ def _open(path: Path) -> int | None:
     return None
 
 
-def _wait(handle: int, observer: Observer) -> None:
+def _wait(handle: int, note: Note) -> None:
     try:
         import fcntl
     except ImportError:
@@ -54,7 +55,7 @@ def _wait(handle: int, observer: Observer) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
-                observer.note("waiting: another measurement runs on this machine")
+                note("waiting: another measurement runs on this machine")
                 told = True
             time.sleep(_PATIENCE_SECONDS)
         else:

@@ -22,11 +22,13 @@ class Wanted:
         again: take latencies anew even if the store has them.
         minutes: length of the sustained run; None for none.
         reconcile: run the vendor's own tool too.
+        install: install on a device what its Python lacks, into an environment of edgetl's own.
     """
 
     again: bool = True
     minutes: float | None = None
     reconcile: bool = False
+    install: bool = False
 
 
 def measure_details(

@@ -6,6 +6,7 @@ follow the line that announces them. Everything it keeps lies in one folder of t
 
     blobs/<sha256>      files, by content; ``.<sha256>.<client>.part`` while they arrive
     trees/<digest>/     folders made of them: a worker's code, a bundle
+    environment/        packages installed on request, see ``installer``
     jobs/<id>/          request.json, journal.jsonl, output, out/; ``alive`` is locked while the job runs
 """
 
@@ -104,6 +105,8 @@ class Agent:
             "executable": sys.executable,
             "machine": os.uname().machine,
             "folder": str(self.root),
+            "environment": str(self.root / "environment"),
+            "installed": (self.root / "environment" / "bin" / "python").exists(),
             "free_bytes": shutil.disk_usage(self.root).free,
         }
 
@@ -183,18 +186,26 @@ class Agent:
     def _job(self, job: Any) -> Path:
         return self.root / "jobs" / _named(job, _NAME)
 
-    def start(self, job: str, worker: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Start a job in a session of its own, once: whoever asks again is told how it is."""
+    def start(self, job: str, worker: str, request: dict[str, Any], own_python: bool) -> dict[str, Any]:
+        """Start a job in a session of its own, once: whoever asks again is told how it is.
+
+        With ``own_python`` it runs in the environment that was installed for edgetl.
+        """
         folder = self._job(job)
         (folder / "out").mkdir(parents=True, exist_ok=True)
         with (folder / "alive").open("a") as alive:
             if not _take(alive, patience=1.0) or (folder / "started").exists():
                 return self._state(folder)
+            python = self.root / "environment" / "bin" / "python"
             (folder / "request.json").write_text(json.dumps(request))
             (folder / "journal.jsonl").touch()
             with (folder / "output").open("wb") as output:
                 child = subprocess.Popen(  # the child inherits the lock, which falls when it ends
-                    [sys.executable, str(self.root / "trees" / _named(worker, _DIGEST)), str(folder)],
+                    [
+                        str(python) if own_python else sys.executable,
+                        str(self.root / "trees" / _named(worker, _DIGEST)),
+                        str(folder),
+                    ],
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,

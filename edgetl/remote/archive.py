@@ -33,6 +33,15 @@ def worker() -> bytes:
     return held.getvalue()
 
 
+@cache
+def installer() -> bytes:
+    """The program that installs an engine's runtime, as an archive too."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        _add(archive, "__main__.py", Path(__file__).with_name("installer.py").read_bytes())
+    return held.getvalue()
+
+
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.bundle.check import check_files
+from edgetl.bundle.manifest import NAME, Manifest
 from edgetl.data import Sample
-from edgetl.errors import BundleError
-from edgetl.files import relative_files
+from edgetl.errors import BundleError, InputError
+from edgetl.files import atomic_folder, relative_files
 from edgetl.findings import Findings, Wanted
 from edgetl.progress import Observer
 from edgetl.remote.devices import Device
@@ -23,6 +25,9 @@ from edgetl.remote.worker import LOGITS, REBUILT
 
 if TYPE_CHECKING:
     from edgetl.profiles import Target
+
+# a GPU's or an NPU's runtime comes with the board's own system
+_RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "litert": ("ai-edge-litert",)}
 
 
 def facts_of(device: Device, observer: Observer) -> dict[str, Any]:
@@ -45,6 +50,8 @@ def find_there(
         DeviceError: if the device can't be reached, or the engine can't be loaded or run there.
     """
     with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
+        if wanted.install:
+            remote.install(_packages(check_files(bundle)))
         request = {
             "verb": "bench",
             "bundle": _send_bundle(remote, bundle),
@@ -61,19 +68,36 @@ def find_there(
 
 
 def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -> dict[str, Any]:
-    """``rebuilding.rebuild_bundle`` on a device; the new bundle is fetched into ``out``, which is empty.
+    """``rebuilding.rebuild_bundle`` on a device; the new bundle is fetched and takes the place of ``out``.
 
     Raises:
         DeviceError: if the device can't be reached or can't build it.
-        BundleError: if what came back is not what the device wrote.
+        BundleError: if the bundle was altered, or what came back is another one.
     """
-    with Remote(device, observer) as remote:
-        request = {"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}
-        section = remote.run(request, out)
-        made = check_files(out / REBUILT)
-        if made.labels != check_files(bundle).labels:
-            raise BundleError(f"{device.name} sent another bundle back")
-        return section
+    former = check_files(bundle)
+    with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
+        section = remote.run({"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}, Path(folder))
+        fetched = Path(folder) / REBUILT
+        made = check_files(fetched)
+        if (made.target, made.labels, made.contract) != (former.target, former.labels, former.contract):
+            raise BundleError(f"{device.name} sent another bundle back; {out} is as it was")
+        with atomic_folder(out, NAME) as place:
+            shutil.copytree(fetched, place, dirs_exist_ok=True)
+    return {**section, "bundle": str(out)}
+
+
+def _packages(manifest: Manifest) -> list[str]:
+    """What a device needs to run a bundle: the engine's runtime in the version that it was made with."""
+    runtime = {
+        name: version
+        for name in _RUNTIMES.get(manifest.engine.backend, ())
+        if (version := manifest.versions.get(name))
+    }
+    if not runtime:
+        raise InputError(
+            f"--install brings no runtime for {manifest.engine.backend}; install the vendor's on the device"
+        )
+    return ["numpy", "pillow", *(f"{name}=={version}" for name, version in runtime.items())]
 
 
 def _send_bundle(remote: Remote, bundle: Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from edgetl.files import sha256_file
 from edgetl.progress import Advance, Observer
-from edgetl.remote.archive import worker
+from edgetl.remote.archive import installer, worker
 from edgetl.remote.devices import Device
 from edgetl.remote.ssh import Connection, ConnectionLostError, DeviceError
 
@@ -25,6 +26,7 @@ Content = Path | bytes
 _PATIENCE_SECONDS = 180.0
 _PUT = 1 << 18
 _ROUNDS_OF_SENDING = 5
+_MISSING = re.compile(r"No module named '(\w+)'")
 _OLDEST_PYTHON = (3, 10)
 
 
@@ -44,6 +46,7 @@ class Remote:
         self.reconnected = 0
         self._connection: Connection | None = Connection(device.route)
         self.hello = self._connection.hello
+        self._own_python = bool(self.hello["installed"])
         self._require_python()
 
     def _require_python(self) -> None:
@@ -115,8 +118,19 @@ class Remote:
         name = hashlib.sha256("\n".join(f"{p} {digests[p]}" for p in sorted(digests)).encode()).hexdigest()
         return str(self.ask("tree", name=name, files=digests)["path"])
 
+    def install(self, packages: Sequence[str]) -> None:
+        """Install packages into an environment of edgetl's own, which jobs use from now on.
+
+        Raises:
+            DeviceError: if they can't be installed.
+        """
+        with self.observer.stage(f"{self.device.name}: install {', '.join(packages)}"):
+            request = {"environment": self.hello["environment"], "packages": list(packages)}
+            self._job(installer(), request, None)
+        self._own_python = True
+
     def run(self, request: Mapping[str, Any], out: Path) -> dict[str, Any]:
-        """Run a job to its end, showing its progress; its output files go into ``out``.
+        """Run a worker's job to its end, showing its progress; its output files go into ``out``.
 
         Returns:
             The job's result.
@@ -124,16 +138,18 @@ class Remote:
         Raises:
             DeviceError: if it failed or died.
         """
-        archive = worker()
+        return self._job(worker(), request, out)
+
+    def _job(self, archive: bytes, request: Mapping[str, Any], out: Path | None) -> dict[str, Any]:
         digest = hashlib.sha256(archive).hexdigest()
         self.send({digest: archive})
         self.ask("tree", name=digest, archive=digest)
-        job = self.client
+        job = uuid.uuid4().hex
         try:
             end = self._follow(job, digest, dict(request))
             if end["state"] != "done":
-                last = f": {end['last']}" if end.get("last") else ""
-                raise DeviceError(f"{self.device.name}: the job died there{last}")
+                last = str(end.get("last") or "")
+                raise DeviceError(self._explained(f"the job died there{': ' if last else ''}{last}"))
             result = self._fetch(job, out)
         except KeyboardInterrupt:
             self.close()
@@ -143,8 +159,17 @@ class Remote:
         with contextlib.suppress(DeviceError):
             self.ask("clean", days=0, jobs=[job])
         if "error" in result:
-            raise DeviceError(f"{self.device.name}: {result['error']}")
+            raise DeviceError(self._explained(str(result["error"])))
         return result
+
+    def _explained(self, said: str) -> str:
+        """What went wrong there, with what to do where a package is missing."""
+        if missing := _MISSING.search(said):
+            said = (
+                f"its {self.device.route.python} has no {missing[1]}; install it there, name another Python "
+                "(edgetl device add … --python PATH), or let edgetl install it: --install"
+            )
+        return f"{self.device.name}: {said}"
 
     def _follow(self, job: str, digest: str, request: dict[str, Any]) -> dict[str, Any]:
         offset = 0
@@ -152,7 +177,7 @@ class Remote:
 
             def attempt(connection: Connection, progress: Callable[[], None]) -> dict[str, Any]:
                 nonlocal offset
-                connection.ask("start", job=job, worker=digest, request=request)
+                connection.ask("start", job=job, worker=digest, request=request, own_python=self._own_python)
                 connection.tell("follow", job=job, offset=offset)
                 while True:
                     told = connection.answer()
@@ -165,9 +190,10 @@ class Remote:
 
             return self._persist(attempt)
 
-    def _fetch(self, job: str, out: Path) -> dict[str, Any]:
+    def _fetch(self, job: str, out: Path | None) -> dict[str, Any]:
         told = self.ask("outputs", job=job)
-        for name, facts in told["files"].items():
+        for name, facts in told["files"].items() if out else ():
+            assert out is not None
             target = out.joinpath(*_safe(name).parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             self._get(job, name, target, int(facts["bytes"]))

@@ -16,7 +16,7 @@ import numpy as np
 from edgetl.backends import backend_names, get_backend
 from edgetl.context import Context
 from edgetl.data import Sample
-from edgetl.errors import EdgetlError
+from edgetl.errors import EdgetlError, MissingDependencyError
 from edgetl.files import write_atomic
 from edgetl.findings import Wanted, find
 from edgetl.progress import Advance
@@ -70,6 +70,8 @@ def _answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         context = Context(Store(folder.parent.parent / "store"), Journal(folder / "journal.jsonl"))
         return _JOBS[request["verb"]](context, folder / "out", request)
+    except MissingDependencyError as error:
+        return {"error": f"No module named '{error.package}'"}
     except EdgetlError as error:
         return {"error": str(error)}
     except Exception as error:  # the host shows it; the traceback is in the job's output

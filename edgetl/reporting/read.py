@@ -121,9 +121,7 @@ def references(results: Mapping[str, Any]) -> list[Row]:
 
 def engines(results: Mapping[str, Any]) -> list[Row]:
     """The engines, with names that tell them apart."""
-    rows = [
-        _row(engine, text(engine, "target") or "engine", False) for engine in mappings(results, "engines")
-    ]
+    rows = [_row(engine, _called(engine), False) for engine in mappings(results, "engines")]
     twice = {name for name, count in Counter(row.name for row in rows).items() if count > 1}
     rows = [replace(row, name=f"{row.name} {row.precision}") if row.name in twice else row for row in rows]
     seen: Counter[str] = Counter()
@@ -133,6 +131,11 @@ def engines(results: Mapping[str, Any]) -> list[Row]:
         count = seen[row.name]
         unique.append(row if count == 1 else replace(row, name=f"{row.name} #{count}"))
     return unique
+
+
+def _called(engine: Mapping[str, Any]) -> str:
+    device = text(section(engine, "device"), "name")
+    return " on ".join(filter(None, (text(engine, "target") or "engine", device)))
 
 
 def rows(results: Mapping[str, Any]) -> list[Row]:

@@ -1,0 +1,176 @@
+"""A bundle on devices that are reached over SSH, and what is lost on the way from here to there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.bundle.check import check_files
+from edgetl.bundle.manifest import Manifest
+from edgetl.bundle.write import MEASUREMENTS
+from edgetl.context import Context
+from edgetl.data import Sample
+from edgetl.engines import Standing, mismatch
+from edgetl.errors import BackendError, EdgetlError, InputError, MissingDependencyError
+from edgetl.findings import Findings, Wanted, bundled_engine
+from edgetl.measurement.accuracy import Predictions
+from edgetl.measurement.stage import measure_accuracy
+from edgetl.remote.bundles import facts_of, find_there, rebuild_there
+from edgetl.remote.devices import Device
+from edgetl.results import Measured, Scene, engine_section, read_document, transfer_section
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Target
+
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A bundle on one device: what was found, or the error of a device that failed.
+
+    Attributes:
+        bundle: what was measured: the one asked for or, for a plan, the one that the device has built.
+        facts: JSON-ready, for ``engines[].device``.
+    """
+
+    device: Device
+    bundle: Path
+    findings: Findings | EdgetlError
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Here:
+    """This machine's predictions, to compare a device's with; or why there are none."""
+
+    predictions: Predictions | None
+    by: str
+
+
+def fitting(
+    context: Context, targets: Sequence[Target], devices: Sequence[Device]
+) -> dict[str, list[Device]]:
+    """For each target's name the devices of its kind; a note says what finds none.
+
+    Raises:
+        DeviceError: if a device can't be reached.
+        InputError: if no device is of any target's kind.
+    """
+    found: dict[str, list[Device]] = {target.name: [] for target in targets}
+    reasons = []
+    for each in devices:
+        environment = facts_of(each, context.observer)["environment"]
+        for target in targets:
+            if reason := mismatch(target, environment):
+                reasons.append(f"{target.name} is not measured on {each.name}: {reason}")
+            else:
+                found[target.name].append(each)
+    if not any(found.values()):
+        raise InputError("; ".join(reasons))
+    for reason in reasons:
+        context.observer.note(reason)
+    return found
+
+
+def visit(
+    context: Context,
+    bundle: Path,
+    samples: Sequence[Sample],
+    wanted: Wanted,
+    target: Target | None,
+    devices: Sequence[Device],
+) -> list[Visit]:
+    """Measure a bundle on all devices at once; each of them is alone with it, and may fail alone.
+
+    Args:
+        samples: labelled images that the bundle was not trained on.
+
+    Raises:
+        BundleError: if the bundle was altered.
+    """
+    manifest = check_files(bundle)
+    here = _here(context, bundle, manifest, samples)
+    find = partial(_find, context, bundle, samples, wanted, target)
+    with ThreadPoolExecutor(len(devices)) as pool:
+        found = list(pool.map(find, devices))
+    return [
+        Visit(each, place, findings, _facts(each, findings, place, samples, here))
+        for each, (place, findings) in zip(devices, found, strict=True)
+    ]
+
+
+def section_there(scene: Scene, found: Visit, failed: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+    """The entry of a visit in the results.
+
+    Args:
+        scene: with the samples that the visit was given.
+        failed: what stands for a device that failed.
+    """
+    if isinstance(found.findings, EdgetlError):
+        return {**failed, "error": str(found.findings), "gate": "failed", "device": dict(found.facts)}
+    return section_of(scene, found.bundle, found.findings, device=dict(found.facts), **facts)
+
+
+def section_of(scene: Scene, bundle: Path, found: Findings, **facts: Any) -> dict[str, Any]:
+    """The entry of a bundle in the results, of what one machine found out."""
+    engine = bundled_engine(bundle, check_files(bundle), found.standing)
+    measured = Measured(engine, found.predictions, found.speed)
+    measured = replace(measured, error=measured.wrong_precision())
+    return engine_section(scene, measured, str(bundle), **facts, **found.details)
+
+
+def _find(
+    context: Context,
+    bundle: Path,
+    samples: Sequence[Sample],
+    wanted: Wanted,
+    target: Target | None,
+    there: Device,
+) -> tuple[Path, Findings | EdgetlError]:
+    """The bundle that was measured, and what was found; a plan's engine is built there first."""
+    place = bundle
+    try:
+        if read_document(bundle / MEASUREMENTS).get("state") == "plan":
+            place = bundle.with_name(f"{bundle.name}-on-{_ODD.sub('-', there.name)}")
+            rebuild_there(there, context.observer, bundle, place)
+        return place, find_there(there, context.observer, place, samples, wanted, target)
+    except EdgetlError as error:
+        return bundle, error
+
+
+def _here(context: Context, bundle: Path, manifest: Manifest, samples: Sequence[Sample]) -> _Here:
+    if not samples:
+        return _Here(None, "no images were given")
+    engine = bundled_engine(bundle, manifest, Standing("measured", True))
+    by = "the same engine"
+    try:
+        try:
+            engine.open()
+        except (BackendError, MissingDependencyError) as error:
+            engine = replace(engine, standing=Standing("simulated", False, str(error), loads=False))
+            by = f"its simulator, {engine.answering().spec.backend}"
+        return _Here(measure_accuracy(context, engine, samples, manifest.contract), by)
+    except EdgetlError as error:
+        return _Here(None, str(error))
+
+
+def _facts(
+    there: Device, findings: Findings | EdgetlError, bundle: Path, samples: Sequence[Sample], here: _Here
+) -> dict[str, Any]:
+    name = {"name": there.name}
+    if isinstance(findings, EdgetlError):
+        return name
+    lost = transfer_section(samples, here.predictions, findings.predictions, findings.standing.kind)
+    return {
+        **name,
+        "environment": dict(findings.environment),
+        "machine": findings.machine,
+        "host": {**lost, "by": here.by},
+        "quantization_drop_points": read_document(bundle / MEASUREMENTS).get("drop_points"),
+    }
