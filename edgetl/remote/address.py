@@ -45,7 +45,7 @@ def parse_address(text: str) -> Address:
         InputError: if it is none.
     """
     problem = InputError(f"{text!r} is no address of a device; write ssh://user@host or ssh://user@host:port")
-    if not text.startswith(_SCHEME):
+    if not text.startswith(_SCHEME) or text != text.strip():  # urlsplit drops line breaks
         raise problem
     try:
         parts = urlsplit(text)

@@ -41,6 +41,9 @@ class Refused(Exception):
     """A request that is not carried out; the message goes back in one line."""
 
 
+_WRONG = (Refused, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
+
+
 def _named(value: Any, pattern: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise Refused(f"{str(value)[:80]!r} is no identifier")
@@ -90,7 +93,7 @@ class Agent:
             try:
                 request = json.loads(line)
                 answer = verbs[request.pop("verb")](**request)
-            except (Refused, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            except _WRONG as error:
                 answer = {"error": " ".join(str(error).split()) or type(error).__name__}
             if answer is not None:
                 self._tell(answer)
@@ -194,7 +197,10 @@ class Agent:
         folder = self._job(job)
         (folder / "out").mkdir(parents=True, exist_ok=True)
         with (folder / "alive").open("a") as alive:
-            if not _take(alive, patience=1.0) or (folder / "started").exists():
+            if not _take(alive, patience=1.0):
+                return {"state": "running"}
+            if (folder / "started").exists():
+                fcntl.flock(alive, fcntl.LOCK_UN)
                 return self._state(folder)
             python = self.root / "environment" / "bin" / "python"
             (folder / "request.json").write_text(json.dumps(request))

@@ -1,0 +1,167 @@
+"""A device over real ssh: what is sent and run there survives lost connections."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgetl.progress import Silent
+from edgetl.remote import session
+from edgetl.remote.agent import FOLDER
+from edgetl.remote.bundles import facts_of
+from edgetl.remote.devices import Device, route_to
+from edgetl.remote.session import Remote
+from edgetl.remote.ssh import Connection, DeviceError
+from tests.boards.sshd import Sshd
+
+
+@pytest.fixture
+def device(board: Sshd) -> Device:
+    return Device("board", route_to(board.url))
+
+
+@pytest.fixture
+def remote(device: Device) -> Iterator[Remote]:
+    with Remote(device, Silent()) as connected:
+        yield connected
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_second_time_only_what_changed_is_sent(remote: Remote, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}.bin").write_bytes(os.urandom(5000))
+    files = {path.name: path for path in tmp_path.iterdir()}
+    told: list[tuple[int, int]] = []
+    place = Path(remote.folder(files, lambda done, total: told.append((done, total))))
+    assert told[-1] == (100_000, 100_000)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {
+        name: path.read_bytes() for name, path in files.items()
+    }
+    (tmp_path / "3.bin").write_bytes(b"changed")
+    told.clear()
+    assert Path(remote.folder(files, lambda done, total: told.append((done, total)))) != place
+    assert told == [(7, 7)]
+
+
+def test_sending_goes_on_after_cuts(board: Sshd, remote: Remote) -> None:
+    files = {sha256(data): data for data in (os.urandom(3_000_000) for _ in range(8))}
+    cuts = iter((1_000_000, 5_000_000, 9_000_000, 20_000_000))
+    due = next(cuts)
+
+    def cut(done: int, total: int) -> None:
+        nonlocal due, arrived
+        arrived += 1
+        if 24_000_000 - total + done >= due:
+            due = next(cuts, 1 << 40)
+            board.cut()
+
+    arrived = 0
+    sent = remote.send(files, cut)
+    assert remote.reconnected >= 3
+    blobs = board.home / FOLDER / "blobs"
+    assert {path.name for path in blobs.iterdir()} == set(files)
+    assert all(sha256((blobs / name).read_bytes()) == name for name in files)
+    assert sent >= sum(map(len, files.values()))
+
+
+def test_a_job_does_not_notice_a_cut(board: Sshd, device: Device, tmp_path: Path) -> None:
+    with Remote(device, Silent()) as remote:
+        timer = threading.Timer(0.6, board.cut)
+        timer.start()
+        facts = remote.run({"verb": "facts"}, tmp_path)
+        timer.join()
+        assert facts["backends"]["onnxruntime"]["ok"]
+    assert not list((board.home / FOLDER / "jobs").iterdir())
+
+
+def test_a_hung_connection_is_given_up(board: Sshd, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgetl.remote.ssh._ANSWER_SECONDS", 2.0)
+    board.freeze()
+    timer = threading.Timer(3.0, board.thaw)
+    timer.start()
+    assert remote.ask("have", client=remote.client, files={}) == {"missing": {}}
+    timer.join()
+    assert remote.reconnected >= 1
+
+
+def test_a_device_that_stays_away_is_given_up(
+    board: Sshd, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_PATIENCE_SECONDS", 1.0)
+    board.stop()
+    with pytest.raises(DeviceError, match=r"refuses connections; .*gave up after 1 s"):
+        remote.ask("have", client=remote.client, files={})
+
+
+def test_what_the_device_refuses_is_not_tried_again(remote: Remote) -> None:
+    with pytest.raises(DeviceError, match="no identifier"):
+        remote.ask("have", client="x", files={"f" * 64: 1})
+    assert remote.reconnected == 0
+
+
+def test_a_runtime_that_is_missing_is_named_with_the_cure(board: Sshd, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nexec python3 -S "$@"\n')  # no site-packages, hence no NumPy
+    python.chmod(0o755)
+    with Remote(Device("bare", route_to(board.url, str(python))), Silent()) as remote:
+        remote.hello["executable"] = str(python)
+        with pytest.raises(DeviceError, match=r"has no numpy; install it there, .*--install"):
+            _run_bare(remote, python, tmp_path)
+
+
+def _run_bare(remote: Remote, python: Path, out: Path) -> None:
+    own = Path(remote.hello["environment"]) / "bin"
+    own.mkdir(parents=True)
+    (own / "python").symlink_to(python)
+    remote._own_python = True
+    remote.run({"verb": "facts"}, out)
+
+
+def test_unknown_hosts_keys_and_pythons_are_told_apart(
+    board: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceError, match=r"has no /opt/no/python3; give another with"):
+        Connection(route_to(board.url, "/opt/no/python3"))
+    with pytest.raises(DeviceError, match="refuses connections"):
+        Connection(route_to("ssh://root@127.0.0.1:1"))
+    strange = tmp_path / "ssh"
+    strange.write_text(
+        f"#!/bin/sh\nexec {board.wrapper} -o UserKnownHostsFile=/dev/null "
+        '-o GlobalKnownHostsFile=/dev/null "$@"\n'
+    )
+    strange.chmod(0o755)
+    monkeypatch.setenv("EDGETL_SSH", str(strange))
+    with pytest.raises(DeviceError, match=r"its host key is not known here.*compare the fingerprint"):
+        Connection(route_to(board.url))
+    monkeypatch.setenv("EDGETL_SSH", str(board.wrapper))
+    with pytest.raises(DeviceError, match="takes none of your keys"):
+        Connection(route_to(f"ssh://nobody@127.0.0.1:{board.port}"))
+    monkeypatch.setenv("EDGETL_SSH", str(tmp_path / "none"))
+    with pytest.raises(Exception, match="no ssh program"):
+        Connection(route_to(board.url))
+
+
+def test_a_login_shell_that_talks_is_told_so(
+    board: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talking = tmp_path / "ssh"
+    talking.write_text(f'#!/bin/sh\necho Welcome to the board\nexec {board.wrapper} "$@"\n')
+    talking.chmod(0o755)
+    monkeypatch.setenv("EDGETL_SSH", str(talking))
+    with pytest.raises(DeviceError, match=r"printed 'Welcome to the board' at login"):
+        Connection(route_to(board.url))
+
+
+def test_facts_are_the_devices(device: Device) -> None:
+    facts = facts_of(device, Silent())
+    assert facts["environment"]["machine"] == os.uname().machine
+    assert facts["environment"]["emulated"] is None
+    assert {"onnxruntime", "openvino"} <= {name for name, each in facts["backends"].items() if each["ok"]}
