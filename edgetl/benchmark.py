@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.write import TRAINED_ON
+from edgetl.bundle.write import PORTABLE, TRAINED_ON
 from edgetl.context import Context
 from edgetl.data import Dataset, Skipped, load_dataset
 from edgetl.elsewhere import section_of, section_there, visit
 from edgetl.errors import EdgetlError, InputError
 from edgetl.findings import Findings, Wanted, find
+from edgetl.peaks import with_roofline
 from edgetl.remote.devices import device
 from edgetl.results import Budgets, Scene, document, failed_section
 
@@ -58,6 +59,8 @@ def bench_bundle(context: Context, bench: Bench) -> dict[str, Any]:
         unreadable = _unreadable(findings)
     else:
         sections, unreadable = _on_devices(context, bench, manifest, dataset, target)
+    model = bench.bundle / PORTABLE
+    sections = [with_roofline(context, section, manifest.engine, target, model) for section in sections]
     scene = Scene(_readable(dataset, unreadable), manifest.contract, None, bench.budgets)
     results = document(
         scene, context.environment, train=None, export=None, fp32={"accuracy": None}, engines=sections

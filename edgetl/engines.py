@@ -267,6 +267,6 @@ def instruction_sets(environment: Mapping[str, Any]) -> frozenset[str]:
 
 def best_target(environment: Mapping[str, Any]) -> str:
     """Name of the target profile that describes this machine's CPU."""
-    if platform.machine().lower() in ("aarch64", "arm64"):
+    if _architecture(environment["machine"]) == "aarch64":
         return "arm64-cpu"
     return "x86-vnni" if "vnni" in instruction_sets(environment) else "x86-avx2"

@@ -19,7 +19,7 @@ from edgetl.engines import Engine, Standing, standing
 from edgetl.errors import EdgetlError
 from edgetl.files import digest_of
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.details import Wanted, measure_details
+from edgetl.measurement.details import Subject, Wanted, measure_details
 from edgetl.measurement.stage import Speed, measure_accuracy, measure_speed, untimed
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ def _find(
     image = np.load(bundle / GOLDEN_INPUT, allow_pickle=False)[0]
     if not here.latency:
         return Findings(context.environment, context.machine, here, predictions, untimed(engine), {})
-    [speed] = measure_speed(context, [engine], image, again=wanted.again)
+    [speed] = measure_speed(context, [engine], image, wanted.options, again=wanted.again)
     if isinstance(speed, str):
         raise EdgetlError(speed)
-    pictures = [sample.path for sample in samples]
-    details = measure_details(context, engine, manifest.contract, image, pictures, wanted)
+    subject = Subject(engine, manifest.contract, image, [sample.path for sample in samples])
+    details = measure_details(context, subject, wanted)
     return Findings(context.environment, context.machine, here, predictions, speed, details)
 
 

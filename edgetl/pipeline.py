@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edgetl.exporting.stage import Exported, assemble, check_parity, compile_bac
 from edgetl.findings import Wanted
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy, measure_speed
+from edgetl.peaks import with_roofline
 from edgetl.profiles import Recipe, Target
 from edgetl.remote.devices import Device, device
 from edgetl.results import (
@@ -197,12 +199,16 @@ def _sections(
     """The entries of one target: what was found here, or in its place on each device of its kind."""
     found = _bundled(context, options, scene, deployment, item, trained)
     theirs = devices.get(deployment.target.name)
+    engine = deployment.engine
+    finished = partial(
+        with_roofline, context, spec=engine.spec, target=deployment.target, model=engine.portable
+    )
     if not theirs or found["error"]:
-        return [found]
+        return [finished(found)]
     bundle = options.out / found["bundle"]
     visits = visit(context, bundle, scene.samples, Wanted(), deployment.target, theirs)
     kept = {name: found[name] for name in ("recipe", "refit", "error_analysis")}
-    return [section_there(scene, each, found, **kept) for each in visits]
+    return [finished(section_there(scene, each, found, **kept)) for each in visits]
 
 
 def _bundled(

@@ -291,6 +291,7 @@ def _speed_facts(item: Measured) -> dict[str, Any]:
         "throughput_per_s": speed.throughput,
         "speedup": own,
         "speedups": dict(speed.speedup),
+        "layer_times": list(speed.layer_times),
         "measured_at": speed.measured_at,
     }
 

@@ -99,6 +99,14 @@ class Store:
         with self._lock(key):
             return self.find(kind, parts) or self._make(kind, key, parts, make)
 
+    def put(self, kind: str, parts: Mapping[str, Any], facts: Mapping[str, Any]) -> Entry:
+        """Keep facts, in the place of those that were kept for the same parts."""
+        key = self.key(kind, parts)
+        with self._lock(key):
+            if (former := self._path(kind, key)).exists():
+                self._discard(former)
+            return self._make(kind, key, parts, lambda folder: facts)
+
     def find(self, kind: str, parts: Mapping[str, Any]) -> Entry | None:
         """The entry for ``parts`` if it is there and whole; a damaged one is removed."""
         key = self.key(kind, parts)

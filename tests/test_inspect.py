@@ -13,7 +13,7 @@ import pytest
 
 import edgetl
 from edgetl.backends import get_backend
-from edgetl.backends.base import Calibration, EngineSpec, Placement, Precision
+from edgetl.backends.base import Calibration, EngineSpec, LayerTime, Placement, Precision
 from edgetl.bundle.write import Content, write_bundle
 from edgetl.cli.main import main
 from edgetl.contract import Contract
@@ -155,8 +155,8 @@ def test_times_of_a_loaded_engine_are_shown(rtx: Path, run: Run, monkeypatch: py
         def placement(self) -> Placement:
             return Placement("NVIDIA GPU", 1.0, 1.0)
 
-        def layer_times(self) -> dict[str, float]:
-            return {first: 0.0125}
+        def layer_times(self) -> tuple[LayerTime, ...]:
+            return (LayerTime(first, (), "Conv", "NVIDIA GPU", "int8", 0.0125),)
 
     monkeypatch.setattr("edgetl.inspection.open_session", lambda bundle, manifest: Loaded())
     facts = edgetl.inspect(rtx)

@@ -10,7 +10,7 @@ import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +78,7 @@ class Precision:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an engine's nodes ran; ``share_of_time`` is None where the runtime was not profiled."""
+    """Where an engine's nodes ran; ``share_of_time`` is None where the runtime does not tell."""
 
     device: str
     share_of_nodes: float
@@ -92,6 +92,31 @@ class Placement:
             "share_of_time": self.share_of_time,
             "elsewhere": list(self.elsewhere),
         }
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One executed layer of one inference.
+
+    Attributes:
+        name: the runtime's.
+        nodes: names of the ONNX nodes it computes, as far as the runtime tells; none for a layer of the
+            runtime's own, such as a change of the memory layout.
+        op: the runtime's kind of layer.
+        device: as the runtime names it.
+        precision: ``int8``, ``f32``, ``f16``, ``bf16``, another type's name, or ``unknown``.
+        ms: of one inference: the median of the profiled ones, or their mean where the runtime adds them up.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    op: str
+    device: str
+    precision: str
+    ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "nodes": list(self.nodes)}
 
 
 @dataclass(frozen=True)
@@ -112,6 +137,24 @@ class Proof:
     layers: Mapping[str, Any]
     estimate: Mapping[str, Any] | None = None
     compiled: bool = True
+
+
+@dataclass(frozen=True)
+class VendorTool:
+    """The vendor's own way of measuring an engine's latency, in a process of its own.
+
+    Attributes:
+        name: as its users call it.
+        command: program and arguments.
+        pattern: regular expression, searched in what it prints; its first group is the median latency in the
+            unit that is its second group, ``ms`` or ``us``, or in ms where it has one group only.
+        version: of the tool; None where it is not known.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    pattern: str
+    version: str | None
 
 
 def image_shape(shape: Sequence[Any], kind: str, engine: Path) -> tuple[int, int, int]:
@@ -137,10 +180,12 @@ class Session(ABC):
 
     Attributes:
         notes: what does not go as it was asked for, a line each; they go into the results.
+        threads: how many the runtime says that it computes with; None where it does not tell.
     """
 
     input_shape: tuple[int, int, int]
     notes: Sequence[str] = ()
+    threads: int | None = None
 
     def run(self, images: UInt8) -> Float32:
         """Run one batch, blocking.
@@ -167,6 +212,10 @@ class Session(ABC):
 
     @abstractmethod
     def placement(self) -> Placement: ...
+
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """The layers of one inference in the order they run; none where the runtime does not tell."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -332,6 +381,14 @@ class Backend(ABC):
             BackendError: if the toolchain fails, or has no such analysis.
         """
         raise BackendError(f"{self.name} has no error analysis")
+
+    def vendor_tool(self, engine: Path, spec: EngineSpec, seconds: float) -> VendorTool | None:
+        """The vendor's tool with the settings of a session of this spec; None where there is none here.
+
+        Args:
+            seconds: how long it is to measure.
+        """
+        return None
 
     @abstractmethod
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:

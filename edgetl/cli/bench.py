@@ -33,6 +33,23 @@ from edgetl.cli.text import interval, skipped_line
     "--on", multiple=True, metavar="DEVICE", help="Measure there, by name or ssh://user@host; repeatable."
 )
 @click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="How long each latency and throughput is taken, at least.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MIN",
+    help="Also run without a pause for so long, and find throttling.",
+)
+@click.option(
+    "--reconcile", is_flag=True, help="Also run the vendor's own tool in turns, and print the ratio."
+)
+@click.option(
     "--install",
     is_flag=True,
     help="On a DEVICE that lacks the engine's runtime, install it in a folder of edgetl's own.",
@@ -47,6 +64,9 @@ def command(
     max_latency: float | None,
     max_fallback: float,
     on: tuple[str, ...],
+    seconds: float,
+    minutes: float | None,
+    reconcile: bool,
     install: bool,
     out: Path | None,
     as_json: bool,
@@ -60,6 +80,9 @@ def command(
         on=on,
         max_latency=max_latency,
         max_fallback=max_fallback / 100,
+        seconds=seconds,
+        minutes=minutes,
+        reconcile=reconcile,
         install=install,
         context=make_context(),
     )

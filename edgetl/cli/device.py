@@ -1,4 +1,4 @@
-"""edgetl device add|ls|remove|clean."""
+"""edgetl device add|ls|probe|remove|clean."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetl.cli.common import json_option, make_context, print_json
+from edgetl.cli.text import interval
 
 if TYPE_CHECKING:
     from edgetl.remote.devices import Device
@@ -66,6 +67,42 @@ def list_devices(check: bool, as_json: bool) -> int:
     if not rows and not as_json:
         click.echo("no device has a name yet; add one with: edgetl device add NAME ssh://user@host", err=True)
     return 1 if any("error" in row for row in rows) else 0
+
+
+@command.command("probe")
+@click.argument("name", metavar="[DEVICE]", required=False)
+@click.option("-t", "--target", "targets", multiple=True, metavar="T", help="Probe through its engine.")
+@json_option
+def probe(name: str | None, targets: tuple[str, ...], as_json: bool) -> None:
+    """Measure what a device, or this machine, can do at most: operations a second, bytes a second.
+
+    Rooflines of engines on it are drawn against that from then on.
+    """
+    from edgetl import profiles
+    from edgetl.backends.base import PORTABLE
+    from edgetl.engines import best_target, engine_spec
+    from edgetl.peaks import probe
+    from edgetl.remote.bundles import facts_of
+    from edgetl.remote.devices import device
+
+    context = make_context()
+    there = device(name) if name else None
+    machine = facts_of(there, context.observer)["environment"] if there else context.environment
+    found = []
+    for target in map(profiles.target, targets or (best_target(machine),)):
+        probed, fingerprint = probe(context, engine_spec(target, PORTABLE), there)
+        found.append({"target": target.name, "machine": fingerprint, **probed.to_dict()})
+    if as_json:
+        print_json(found)
+        return
+    for facts in found:
+        click.echo(f"{name or 'this machine'} through the engine of {facts['target']}")
+        click.echo(f"  INT8       {interval(facts['tops'], unit=' TOPS')}")
+        click.echo(f"  float      {interval(facts['float_tops'], unit=' TOPS')}")
+        click.echo(f"  memory     {interval(facts['bandwidth_gbps'], unit=' GB/s')}")
+        for cache in facts["caches"]:
+            size = f"{cache['bytes'] / 2**20:g} MiB"
+            click.echo(f"  {size:10} {interval(cache['bandwidth_gbps'], unit=' GB/s')}")
 
 
 @command.command("remove")

@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from edgetl.device.emulation import emulator
 from edgetl.device.gpu import gpus
 from edgetl.device.jetson import read_jetson
-from edgetl.device.read import read_text
+from edgetl.device.read import highest, read_number, read_text, to_number
 
 _ISA = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -48,7 +48,7 @@ _HYPERVISORS = (
     "bhyve",
 )
 _CONTAINERS = ("docker", "kubepods", "containerd", "lxc", "libpod")
-_CPU_SENSORS = ("cpu", "x86_pkg", "coretemp", "k10temp", "zenpower", "soc")
+CPU_SENSORS = ("cpu", "x86_pkg", "coretemp", "k10temp", "zenpower", "soc")
 _ENGINES = ("openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 _PACKAGES = ("edgetl", "numpy", "pillow", "cuda-bindings", *_ENGINES)
 
@@ -69,7 +69,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
     """
     uname = os.uname() if hasattr(os, "uname") else None
     machine = uname.machine if uname else os.environ.get("PROCESSOR_ARCHITECTURE", "unknown")
-    cpuinfo = _cpuinfo(root)
+    cpuinfo = read_cpuinfo(root)
     jetson = read_jetson(root)
     facts: dict[str, Any] = {
         "cpu": _cpu(root, cpuinfo),
@@ -81,8 +81,8 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         "kernel": uname.release if uname else None,
         "machine": machine,
         "python": ".".join(map(str, sys.version_info[:3])),
-        "temperature_c": _temperature(root),
-        "virtual": _virtual(root, cpuinfo),
+        "temperature_c": _thousandth(map(read_number, thermometers(root))),
+        "virtual": virtual_machine(root, cpuinfo),
         "emulated": emulator(),
         "container": _container(root),
         "load": _load(root),
@@ -100,23 +100,12 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _number(path: Path) -> float | None:
-    return _float(read_text(path))
-
-
 def _settings(text: str, separator: str) -> dict[str, str]:
     pairs = (line.partition(separator) for line in text.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _cpuinfo(root: Path) -> list[dict[str, str]]:
+def read_cpuinfo(root: Path) -> list[dict[str, str]]:
     """/proc/cpuinfo, one dictionary per logical processor (and one for what follows them)."""
     return [
         _settings(block, ":") for block in read_text(root / "proc/cpuinfo").split("\n\n") if block.strip()
@@ -129,7 +118,7 @@ def _cpu(root: Path, cpuinfo: list[dict[str, str]]) -> dict[str, Any]:
     policies = list((root / "sys/devices/system/cpu/cpufreq").glob("policy[0-9]*"))
     first = cpuinfo[0] if cpuinfo else {}
     listed = f"{first.get('flags', '')} {first.get('Features', '')}".split()
-    mhz = _khz(_number(p / "scaling_cur_freq") for p in policies)
+    mhz = _thousandth(read_number(p / "scaling_cur_freq") for p in policies)
     return {
         "model": _cpu_model(cpuinfo),
         "logical": logical,
@@ -137,20 +126,16 @@ def _cpu(root: Path, cpuinfo: list[dict[str, str]]) -> dict[str, Any]:
         "usable": _usable(root) or logical,
         "quota": _quota(root),
         "isa": [name for name in _ISA if _KERNEL_NAMES.get(name, name) in listed],
-        "mhz": mhz or _highest(_float(b.get("cpu MHz", "")) for b in cpuinfo),
-        "max_mhz": _khz(_number(p / "cpuinfo_max_freq") for p in policies),
-        "allowed_mhz": _khz(_number(p / "scaling_max_freq") for p in policies),
+        "mhz": mhz or highest(to_number(b.get("cpu MHz", "")) for b in cpuinfo),
+        "max_mhz": _thousandth(read_number(p / "cpuinfo_max_freq") for p in policies),
+        "allowed_mhz": _thousandth(read_number(p / "scaling_max_freq") for p in policies),
         "governor": ", ".join(sorted({read_text(p / "scaling_governor") for p in policies} - {""})) or None,
     }
 
 
-def _highest(values: Iterable[float | None]) -> float | None:
-    return max((v for v in values if v is not None), default=None)
-
-
-def _khz(values: Iterable[float | None]) -> float | None:
-    highest = _highest(values)
-    return None if highest is None else highest / 1e3
+def _thousandth(values: Iterable[float | None]) -> float | None:
+    top = highest(values)
+    return None if top is None else top / 1e3
 
 
 def _cpu_model(cpuinfo: list[dict[str, str]]) -> str | None:
@@ -214,16 +199,16 @@ def _os_name(root: Path) -> str | None:
     return _settings(read_text(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"') or None
 
 
-def _temperature(root: Path) -> float | None:
-    """The hottest sensor of the processor, degrees Celsius."""
+def thermometers(root: Path, kinds: Sequence[str] = CPU_SENSORS) -> list[Path]:
+    """Files, in thousandths of a degree Celsius, of sensors in whose names one of ``kinds`` is."""
     zones = [(z / "type", [z / "temp"]) for z in (root / "sys/class/thermal").glob("thermal_zone*")]
     chips = [(c / "name", list(c.glob("temp*_input"))) for c in (root / "sys/class/hwmon").glob("hwmon*")]
     # Other sensors are left alone: reading some (disks, embedded controllers) takes milliseconds.
-    ours = [s for name, s in zones + chips if any(key in read_text(name).lower() for key in _CPU_SENSORS)]
-    return _khz(_number(sensor) for sensors in ours for sensor in sensors)
+    ours = [s for name, s in zones + chips if any(kind in read_text(name).lower() for kind in kinds)]
+    return [sensor for sensors in ours for sensor in sensors]
 
 
-def _virtual(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
+def virtual_machine(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
     """The kind of virtual machine this is, as far as it tells; None on bare metal."""
     dmi = " ".join(read_text(root / "sys/class/dmi/id" / f) for f in ("sys_vendor", "product_name")).strip()
     if "microsoft" in read_text(root / "proc/version").lower():
@@ -294,9 +279,11 @@ def _throttling(root: Path, cpu: Mapping[str, Any]) -> list[str]:
     if cpu["max_mhz"] and cpu["allowed_mhz"] and cpu["allowed_mhz"] < 0.99 * cpu["max_mhz"]:
         found.append(f"throttled: at most {cpu['allowed_mhz']:.0f} of {cpu['max_mhz']:.0f} MHz allowed")
     for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
-        kind, state = read_text(device / "type"), _number(device / "cur_state")
+        kind, state = read_text(device / "type"), read_number(device / "cur_state")
         if state and kind.lower().startswith(("processor", "thermal-cpufreq", "cpufreq")):
-            found.append(f"throttled: {kind} cools at {state:.0f} of {_of(_number(device / 'max_state'))}")
+            found.append(
+                f"throttled: {kind} cools at {state:.0f} of {_of(read_number(device / 'max_state'))}"
+            )
     return found
 
 

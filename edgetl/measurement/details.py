@@ -1,17 +1,34 @@
-"""What a bench tells besides accuracy and latency: layers, cold start, other scenarios, energy, endurance."""
+"""What a bench tells besides accuracy, latency and throughput: each of it JSON-ready, under its name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgetl.backends import get_backend
+from edgetl.backends.base import Session
 from edgetl.context import Context
 from edgetl.contract import Contract
+from edgetl.device import affinity
+from edgetl.device.power import absent, sensors
 from edgetl.engines import Engine
+from edgetl.errors import BackendError, EdgetlError, InputError
+from edgetl.measurement.cold_start import cold_start
+from edgetl.measurement.end_to_end import measure_end_to_end, read_pictures
+from edgetl.measurement.energy import measure_energy
+from edgetl.measurement.latency import LatencyOptions
+from edgetl.measurement.reconcile import reconcile
+from edgetl.measurement.scenarios import MULTI_STREAM, measure_scenario
+from edgetl.measurement.sustained import sustain
+from edgetl.progress import Advance
+
+_PERCENT = 100
+Facts = Mapping[str, Any]
+Step = Callable[[Advance], Facts]
 
 
 @dataclass(frozen=True)
@@ -20,29 +37,107 @@ class Wanted:
 
     Attributes:
         again: take latencies anew even if the store has them.
+        seconds: how long a latency or a throughput is taken, at least.
         minutes: length of the sustained run; None for none.
         reconcile: run the vendor's own tool too.
         install: install on a device what its Python lacks, into an environment of edgetl's own.
     """
 
     again: bool = True
+    seconds: float = 2.0
     minutes: float | None = None
     reconcile: bool = False
     install: bool = False
 
+    def __post_init__(self) -> None:
+        if self.seconds <= 0 or (self.minutes is not None and self.minutes <= 0):
+            raise InputError(f"bench: durations must be positive, got {self.seconds} s, {self.minutes} min")
 
-def measure_details(
-    context: Context,
-    engine: Engine,
-    contract: Contract,
-    image: np.ndarray,
-    pictures: Sequence[Path],
-    wanted: Wanted,
-) -> Mapping[str, Any]:
-    """JSON-ready facts of an engine, by name.
+    @property
+    def options(self) -> LatencyOptions:
+        """Rounds that take so long; ten times as long where a slow engine needs it for its percentiles."""
+        rounds = LatencyOptions().rounds
+        return LatencyOptions(round_seconds=self.seconds / rounds, max_seconds=10 * self.seconds)
 
-    Args:
+
+@dataclass(frozen=True)
+class Subject:
+    """An engine on this machine, with what it is given.
+
+    Attributes:
         image: uint8 ``[H, W, 3]``.
-        pictures: encoded images, for what is measured end to end.
+        pictures: encoded images, for what is measured end to end; may be none.
     """
-    return {}
+
+    engine: Engine
+    contract: Contract
+    image: np.ndarray
+    pictures: Sequence[Path]
+
+
+def measure_details(context: Context, subject: Subject, wanted: Wanted) -> dict[str, Any]:
+    """All that was asked for, by name; ``not_measured`` has a line for each that failed.
+
+    A failure of one leaves the others alone.
+    """
+    session = subject.engine.open()
+    found: dict[str, Any] = {"threads": affinity.facts(subject.engine.spec.threads)}
+    failed: list[str] = []
+    for name, step in _steps(session, subject, wanted):
+        title = name.replace("_", " ")
+        try:
+            with context.observer.stage(title) as advance:
+                found[name] = step(advance)
+        except EdgetlError as error:
+            failed.append(f"{title}: {error}")
+    return {**found, "not_measured": failed}
+
+
+def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple[str, Step]]:
+    engine, image, options = subject.engine, subject.image, wanted.options
+    yield "cold_start", lambda advance: cold_start(_file(engine), engine.spec, (1, *image.shape))
+    yield (
+        "multi_stream",
+        lambda advance: measure_scenario(MULTI_STREAM, engine.open(throughput=True), image, options=options),
+    )
+    if subject.pictures:
+        yield "end_to_end", lambda advance: _end_to_end(session, subject, options)
+    yield "energy", lambda advance: _energy(session, image)
+    if wanted.minutes:
+        minutes = wanted.minutes
+        yield (
+            "sustained",
+            lambda advance: sustain(
+                session, image, minutes, progress=lambda share: advance(round(_PERCENT * share), _PERCENT)
+            ),
+        )
+    if wanted.reconcile:
+        yield "reconciliation", lambda advance: _reconcile(session, engine, image)
+
+
+def _file(engine: Engine) -> Path:
+    return engine.folder / engine.spec.file
+
+
+def _end_to_end(session: Session, subject: Subject, options: LatencyOptions) -> Facts:
+    pictures = read_pictures(subject.pictures, subject.contract)
+    return measure_end_to_end(session, subject.contract, pictures, options=options).to_dict()
+
+
+def _energy(session: Session, image: np.ndarray) -> Facts:
+    batch = image[None]
+
+    def run() -> int:
+        session.run(batch)
+        return 1
+
+    return measure_energy(run, sensors(), absent())
+
+
+def _reconcile(session: Session, engine: Engine, image: np.ndarray) -> Facts:
+    seconds = 3.0
+    backend = get_backend(engine.spec.backend)
+    tool = backend.vendor_tool(_file(engine), engine.spec, seconds)
+    if tool is None:
+        raise BackendError(f"{backend.name} has no tool of its own here that times an engine")
+    return reconcile(session, image, tool, seconds=seconds)

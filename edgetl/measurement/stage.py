@@ -36,6 +36,7 @@ class Speed:
         throughput: a quantity's form, images a second; None where nothing was timed.
         precision: read back from the runtime.
         placement: read back from the runtime.
+        layer_times: see ``backends.base.LayerTime``; empty where the runtime does not tell.
         speedup: paired ratio of the reference's latency to this engine's, by reference name.
         measured_at: UTC, ISO 8601.
     """
@@ -44,6 +45,7 @@ class Speed:
     throughput: Mapping[str, Any] | None
     precision: Mapping[str, Any]
     placement: Mapping[str, Any]
+    layer_times: Sequence[Mapping[str, Any]]
     speedup: Mapping[str, Any]
     measured_at: str
 
@@ -141,6 +143,7 @@ def untimed(engine: Engine) -> Speed:
         throughput=None,
         precision=session.precision().to_dict(),
         placement=session.placement().to_dict(),
+        layer_times=(),
         speedup={},
         measured_at=_now(),
     )
@@ -184,13 +187,16 @@ def _measure(
             results[engine.name] = str(latency)
         elif latency is not None:
             session = sessions[engine.name]
-            rate = measure_throughput(engine.open(throughput=True), image)
+            rate = measure_throughput(
+                engine.open(throughput=True), image, options.rounds * options.round_seconds
+            )
             results[engine.name] = asdict(
                 Speed(
                     latency=_with_notes(latency, session.notes),
                     throughput=rate.to_dict(),
                     precision=session.precision().to_dict(),
                     placement=session.placement().to_dict(),
+                    layer_times=[layer.to_dict() for layer in session.layer_times()],
                     speedup=_speedups(latency, latencies),
                     measured_at=_now(),
                 )

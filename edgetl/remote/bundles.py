@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl.backends.base import EngineSpec
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import NAME, Manifest
 from edgetl.data import Sample
 from edgetl.errors import BundleError, InputError
 from edgetl.files import atomic_folder, relative_files
 from edgetl.findings import Findings, Wanted
+from edgetl.measurement.probe import Probed
+from edgetl.measurement.probing import ProbeNetwork
 from edgetl.progress import Observer
 from edgetl.remote.devices import Device
 from edgetl.remote.session import Remote
@@ -65,6 +68,29 @@ def find_there(
         out = Path(folder)
         result = remote.run(request, out)
         return _findings(device, result, out, len(samples))
+
+
+def probe_there(
+    device: Device, observer: Observer, network: ProbeNetwork, spec: EngineSpec
+) -> tuple[str, Probed]:
+    """The device's fingerprint, and its peaks through an engine; see ``measurement.probing``.
+
+    Raises:
+        DeviceError: if the device can't be reached, or the engine can't run there.
+    """
+    with Remote(device, observer) as remote, tempfile.TemporaryDirectory() as out:
+        files = {path.name: path for path in (network.int8, network.floating)}
+        request = {
+            "verb": "probe",
+            "folder": remote.folder(files),
+            "network": {**asdict(network), **{"int8": network.int8.name, "floating": network.floating.name}},
+            "spec": [spec.backend, spec.device, spec.float_precision],
+        }
+        result = remote.run(request, Path(out))
+    try:
+        return str(result["machine"]), Probed.from_dict(result["probed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeviceError(f"{device.name} sent results that can't be read: {error}") from error
 
 
 def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -> dict[str, Any]:

@@ -16,9 +16,11 @@ import numpy as np
 from edgetl.backends import backend_names, get_backend
 from edgetl.context import Context
 from edgetl.data import Sample
+from edgetl.device.lock import measuring_alone
 from edgetl.errors import EdgetlError, MissingDependencyError
 from edgetl.files import write_atomic
 from edgetl.findings import Wanted, find
+from edgetl.measurement.probing import ProbeNetwork, probe_with
 from edgetl.progress import Advance
 from edgetl.rebuilding import rebuild_bundle
 from edgetl.store import Store
@@ -108,4 +110,12 @@ def _rebuild(context: Context, out: Path, request: Mapping[str, Any]) -> dict[st
     return rebuild_bundle(context, Path(request["bundle"]), out / REBUILT)
 
 
-_JOBS: dict[str, Job] = {"facts": _facts, "bench": _bench, "rebuild": _rebuild}
+def _probe(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    folder, told = Path(request["folder"]), request["network"]
+    network = ProbeNetwork(folder / told["int8"], folder / told["floating"], told["macs"], told["side"])
+    with measuring_alone(context.observer.note), context.observer.stage("probe"):
+        probed = probe_with(network, *request["spec"])
+    return {"machine": context.machine, "probed": probed.to_dict()}
+
+
+_JOBS: dict[str, Job] = {"facts": _facts, "bench": _bench, "rebuild": _rebuild, "probe": _probe}

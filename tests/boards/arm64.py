@@ -61,11 +61,19 @@ def make(root: Path) -> None:
         sys.exit("making an aarch64 root needs the user root")
     if missing := sorted(package for tool, package in NEEDS.items() if not shutil.which(tool)):
         sys.exit(f"missing tools: run `apt-get install {' '.join(missing)}`")
+    if loose := [str(folder) for folder in root.parents if folder.exists() and not _is_safe(folder)]:
+        sys.exit(f"sshd takes no root in {loose[0]}, which others can write to: name another folder")
     wheels = " ".join(f"{name}=={importlib.metadata.version(name)}" for name in PACKAGES)
     _once(root, "installed", _install)
     _once(root, MARK, _add_wheels, wheels)
     register()
     _say(f"ready: {root}")
+
+
+def _is_safe(folder: Path) -> bool:
+    """What sshd asks of every folder above a ChrootDirectory."""
+    status = folder.stat()
+    return status.st_uid == 0 and not status.st_mode & 0o022
 
 
 def register() -> None:

@@ -15,6 +15,7 @@ from edgetl.backends.base import (
     Calibration,
     EngineSpec,
     Session,
+    VendorTool,
 )
 from edgetl.device.gpu import gpus
 from edgetl.errors import InputError, MissingDependencyError, needs
@@ -104,6 +105,13 @@ class OnnxRuntimeBackend(Backend):
         if not isinstance(asked, bool):
             raise InputError(f"target {target.name}: build setting ep_context must be true or false")
         return asked and self.obstacle(target) is None
+
+    def vendor_tool(self, engine: Path, spec: EngineSpec, seconds: float) -> VendorTool:
+        try:
+            from edgetl.backends.onnxruntime.vendor import plain_loop
+        except ImportError as error:
+            raise MissingDependencyError("onnxruntime", "onnxruntime") from error
+        return plain_loop(engine, spec, seconds)
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from edgetl.backends.base import (
     Consume,
     EngineSpec,
     Float32,
+    LayerTime,
     Placement,
     Precision,
     Session,
@@ -26,7 +27,10 @@ from edgetl.backends.base import (
     majority,
 )
 from edgetl.backends.onnxruntime import CPU
+from edgetl.backends.onnxruntime.node_names import NodeNames
+from edgetl.backends.onnxruntime.profile import layer_times, one_inference, operand_precision, share_of_time
 from edgetl.backends.pooled import run_pooled
+from edgetl.backends.profiling import profiled_runs, warm_up
 from edgetl.contract.stream import usable_cores
 from edgetl.errors import BackendError
 
@@ -68,37 +72,48 @@ class OnnxRuntimeSession(Session):
         for event in self._profile:
             operator = event["args"]["op_name"]
             if any(name in operator for name in _ARITHMETIC):
-                layers[_operand_precision(event)] += 1
+                layers[operand_precision(event)] += 1
         rest = sorted(name for name in layers if name != "int8")
         float_part = rest[0] if rest else "f32" if layers else "unknown"
         return Precision(self._spec.precision, majority(layers), float_part, dict(layers))
 
     def placement(self) -> Placement:
+        """By the nodes executed, and their times.
+
+        Where a GPU does a part of them only, the share of time is None: the profile's times are the host's,
+        who only starts what a GPU runs.
+        """
         asked = self._spec.device
         events = self._profile
         here = [event for event in events if event["args"]["provider"] == asked]
         elsewhere = sorted({event["name"] for event in events} - {event["name"] for event in here})
         share = len(here) / len(events)
-        return Placement(asked, share, _share_of_time(asked, here, events), tuple(elsewhere))
+        return Placement(asked, share, share_of_time(asked, events), tuple(elsewhere))
+
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """Medians of the profiler's; none where a GPU takes part, for its nodes' times are the host's."""
+        return layer_times(self._profile, NodeNames(self._engine))
 
     @cached_property
     def _profile(self) -> list[dict[str, Any]]:
-        """Node events of one inference after a first one, from onnxruntime's own profiler."""
+        """Node events of a typical inference, from onnxruntime's own profiler, on black pictures.
+
+        A session of its own for at most about three seconds, or two inferences where one takes longer.
+        """
         with tempfile.TemporaryDirectory(prefix="edgetl-profile-") as folder:
             options = session_options(self._spec)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "ort")
             session = open_session(self._engine, self._spec, options)
             image = np.zeros((self._batch or 1, *self.input_shape), np.uint8)
-            for _ in range(2):
-                session.run(self._outputs, {self._input: image})
+            infer = partial(session.run, self._outputs, {self._input: image})
+            warm_up(infer)
+            runs = profiled_runs(infer)
             events = json.loads(Path(session.end_profiling()).read_text())
-        nodes = [
-            event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})
-        ]
+        nodes = one_inference(events, runs)
         if not nodes:
             raise BackendError("onnxruntime's profile lists no executed node; cannot prove placement")
-        return nodes[len(nodes) // 2 :]
+        return nodes
 
 
 def session_options(spec: EngineSpec, *, single_thread: bool = False) -> Any:
@@ -154,22 +169,3 @@ def open_session(model: Path, spec: EngineSpec, options: Any) -> Any:
             f"asked onnxruntime for {asked}, it fell back to {got[0]}; refusing to go on silently"
         )
     return session
-
-
-def _share_of_time(
-    device: str, here: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
-) -> float | None:
-    """Of the nodes on the device; the profile's times are the host's, who only starts what a GPU runs."""
-    if len(here) == len(events):
-        return 1.0
-    total = sum(event["dur"] for event in events)
-    return sum(event["dur"] for event in here) / total if total and device == CPU else None
-
-
-def _operand_precision(event: dict[str, Any]) -> str:
-    """Precision of an operator's first operand."""
-    types = event["args"].get("input_type_shape") or [{}]
-    first = next(iter(types[0]), "unknown")
-    return {"uint8": "int8", "int8": "int8", "float": "f32", "float16": "f16", "bfloat16": "bf16"}.get(
-        first, first
-    )

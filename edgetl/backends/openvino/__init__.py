@@ -15,6 +15,7 @@ from edgetl.backends.base import (
     EngineSpec,
     Proof,
     Session,
+    VendorTool,
     failed,
 )
 from edgetl.backends.openvino.devices import (
@@ -121,6 +122,12 @@ class OpenVinoBackend(Backend):
 
     def proof(self, engine: Path, spec: EngineSpec) -> Proof | None:
         return read_proof(engine)
+
+    def vendor_tool(self, engine: Path, spec: EngineSpec, seconds: float) -> VendorTool:
+        openvino()
+        from edgetl.backends.openvino.vendor import benchmark_app
+
+        return benchmark_app(engine, spec, seconds)
 
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         openvino()

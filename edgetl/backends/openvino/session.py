@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgetl.backends.base import (
     Consume,
     EngineSpec,
     Float32,
+    LayerTime,
     Placement,
     Precision,
     Session,
@@ -24,6 +26,7 @@ from edgetl.backends.base import (
     image_shape,
     majority,
 )
+from edgetl.backends.openvino.counters import layer_times, read_counters
 from edgetl.backends.openvino.devices import (
     ALLOW,
     NPU,
@@ -56,6 +59,7 @@ class OpenVinoSession(Session):
                 self._nodes = _planned(core, network, spec.device)
         except RuntimeError as error:
             raise failed("load", engine, error) from error
+        self._engine = engine
         self._spec = spec
         shape = [int(size) for size in self._compiled.input().shape]
         self._batch = shape[0]
@@ -97,7 +101,7 @@ class OpenVinoSession(Session):
     def precision(self) -> Precision:
         """By the arithmetic nodes of the compiled model; ``unknown`` where a plugin keeps them to itself."""
         layers: Counter[str] = Counter()
-        for node in self._executed():
+        for node in _layers(self._compiled).values():
             if node["layerType"] in _ARITHMETIC:
                 layers[_NAMES.get(node["runtimePrecision"], node["runtimePrecision"])] += 1
         return Precision(self._spec.precision, majority(layers), self._float_part(layers), dict(layers))
@@ -111,31 +115,74 @@ class OpenVinoSession(Session):
         return next((name for name, kind in _PRECISIONS.items() if kind == told), str(told))
 
     def placement(self) -> Placement:
-        """By the devices the compiled model runs on; by node where OpenVINO was allowed to choose."""
-        ran = [str(name).strip("()") for name in self._compiled.get_property(props.execution_devices)]
+        """By the devices the compiled model runs on.
+
+        Where OpenVINO was allowed to choose for each node, the shares are those of the nodes and of the time
+        of their layers.
+        """
+        ran = _ran_on(self._compiled)
         device, wanted = ",".join(ran), next(iter(members(self._spec.device)), ran[0])
         if self._nodes:
             elsewhere = [
                 f"{name} on {place}" for name, place in self._nodes.items() if not _on(place, wanted)
             ]
             share = 1 - len(elsewhere) / len(self._nodes)
-            return Placement(device, share, None if elsewhere else 1.0, tuple(elsewhere))
+            return Placement(
+                device, share, self._share_of_time(wanted) if elsewhere else 1.0, tuple(elsewhere)
+            )
         here = all(_on(name, wanted) for name in ran)
         return Placement(device, float(here), float(here), () if here else tuple(ran))
 
+    def _share_of_time(self, wanted: str) -> float | None:
+        total = sum(layer.ms for layer in self._times)
+        here = sum(layer.ms for layer in self._times if _on(layer.device, wanted))
+        return here / total if total else None
+
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """By OpenVINO's counters, in whole microseconds; none for an engine compiled beforehand (.blob).
+
+        The network is compiled once more, as for latency, and runs on black pictures.
+
+        Raises:
+            BackendError: if it can't be compiled with counters.
+        """
+        return self._times
+
+    @cached_property
+    def _times(self) -> tuple[LayerTime, ...]:
+        if self._engine.suffix == ".blob":
+            return ()
+        core, device = ov.Core(), self._spec.device
+        config = {**_config(core, self._spec, throughput=False), props.enable_profiling: True}
+        try:
+            compiled = core.compile_model(_read(core, self._engine), device, config)
+            black = np.zeros((self._batch, *self.input_shape), np.uint8)
+            readings, warm = read_counters(compiled.create_infer_request(), black)
+            facts, ran = _layers(compiled), _ran_on(compiled)
+        except RuntimeError as error:
+            raise failed("profile", self._engine, error) from error
+        return layer_times(readings, warm, facts, self._nodes, ",".join(ran))
+
     def _refuse_other_device(self) -> None:
-        placement = self.placement()
-        if placement.elsewhere and not composite(self._spec.device):
+        if composite(self._spec.device):
+            return
+        if (placement := self.placement()).elsewhere:
             raise BackendError(f"asked for {self._spec.device}, OpenVINO runs on {placement.device}")
 
-    def _executed(self) -> Iterator[dict[str, str]]:
-        """Facts of each node that the plugin executes."""
-        for operation in self._compiled.get_runtime_model().get_ops():
-            info = operation.get_rt_info()
-            yield {
-                key: info[key].astype(str) if key in info else ""
-                for key in ("layerType", "runtimePrecision", "primitiveType")
-            }
+
+def _ran_on(compiled: Any) -> list[str]:
+    return [str(name).strip("()") for name in compiled.get_property(props.execution_devices)]
+
+
+def _layers(compiled: Any) -> dict[str, dict[str, str]]:
+    """Facts of each layer of a compiled model, by its name."""
+    keys = ("layerType", "runtimePrecision", "originalLayersNames")
+    found = {}
+    for operation in compiled.get_runtime_model().get_ops():
+        info = operation.get_rt_info()
+        facts = {key: info[key].astype(str) if key in info else "" for key in keys}
+        found[operation.get_friendly_name()] = facts
+    return found
 
 
 def _read(core: Any, engine: Path) -> Any:

@@ -15,6 +15,7 @@ from edgetl.backends.base import (
     EngineSpec,
     Proof,
     Session,
+    VendorTool,
 )
 from edgetl.backends.tensorrt.binding import load_binding
 from edgetl.backends.tensorrt.key import BUILD, read_key, require_header, require_usable
@@ -137,6 +138,11 @@ class TensorRtBackend(Backend):
             return Proof(None, None, summary_of(json.loads(engine.read_text())))
         return read_proof(engine)
 
+    def vendor_tool(self, engine: Path, spec: EngineSpec, seconds: float) -> VendorTool | None:
+        from edgetl.backends.tensorrt.vendor import trtexec
+
+        return trtexec(engine, spec, seconds, self.available().versions.get(self.name))
+
     def load(self, engine: Path, spec: EngineSpec, *, throughput: bool = False) -> Session:
         if engine.name == PLAN:
             raise BackendError(
@@ -163,6 +169,9 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     def _where_from(self) -> str:
         return ""
+
+    def vendor_tool(self, engine: Path, spec: EngineSpec, seconds: float) -> None:
+        """None: what ``tensorrt_rtx`` prints was never seen here."""
 
 
 def _gpus() -> Sequence[Mapping[str, Any]]:

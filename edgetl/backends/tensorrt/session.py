@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from edgetl.backends.base import (
     Consume,
     EngineSpec,
     Float32,
+    LayerTime,
     Placement,
     Precision,
     Session,
     UInt8,
 )
+from edgetl.backends.profiling import profiled_runs, warm_up
 from edgetl.backends.tensorrt.binding import Binding
 from edgetl.backends.tensorrt.cuda import Cuda
 from edgetl.backends.tensorrt.failures import explain
@@ -152,8 +154,8 @@ class TensorRtSession(Session):
                 raise
             return LayerReport.from_dict(recorded)
 
-    def layer_times(self, runs: int = 20) -> dict[str, float]:
-        """Mean time of each layer in ms, by TensorRT's own profiler, over inferences of black pictures.
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """Means by TensorRT's own profiler, over inferences of black pictures.
 
         Layers are timed apart and without a graph, so their sum is more than an inference takes.
 
@@ -165,13 +167,32 @@ class TensorRtSession(Session):
         profiler = make_profiler(self._binding.trt)
         with ExitStack() as resources:
             lane = self._open_lane(resources, use_graph=False)
-            lane.submit(black)
-            lane.collect()  # the first one also loads kernels
-            lane.attach(profiler)
-            for _ in range(runs):
+
+            def infer() -> None:
                 lane.submit(black)
                 lane.collect()
-        return {name: total / runs for name, total in profiler.totals.items()}
+
+            warm_up(infer)
+            lane.attach(profiler)
+            runs = profiled_runs(infer)
+        return self._timed({name: total / runs for name, total in profiler.totals.items()})
+
+    def _timed(self, milliseconds: Mapping[str, float]) -> tuple[LayerTime, ...]:
+        """With what the layer report says of each; ``unknown`` where there is none."""
+        from edgetl.backends.tensorrt.layers import computes_in
+
+        try:
+            told = {step.name: step for step in self._layers().layers}
+        except BackendError:
+            told = {}
+        times = []
+        for name, ms in milliseconds.items():
+            step = told.get(name)
+            nodes, kind = (step.onnx_nodes, step.kind) if step else ((), "unknown")
+            precision = computes_in(step) if step else "unknown"
+            place = "DLA" if kind == "DLA" else self._cuda.name
+            times.append(LayerTime(name, nodes, kind, place, precision, ms))
+        return tuple(times)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgetl.backends.base import EngineSpec
+from edgetl.backends.base import EngineSpec, LayerTime
 from edgetl.backends.tensorrt.binding import Binding
 from edgetl.backends.tensorrt.cuda import Cuda
 from edgetl.backends.tensorrt.log import Recorder, make_logger
@@ -428,7 +428,11 @@ def test_cuda_bindings_that_do_not_load(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_layer_times(bench: Bench, batch: np.ndarray, expected: Any) -> None:
     session = bench.open()
     session.run(batch[:1])
-    assert session.layer_times(runs=4) == {"conv0": 0.5, "conv1": 0.5}
+    unknown = ((), "unknown", "Pretend GPU", "unknown", 0.5)
+    assert session.layer_times() == (LayerTime("conv0", *unknown), LayerTime("conv1", *unknown))
+    bench.told.inspector = {"Layers": CONVOLUTIONS}
+    told = ("CaskConvolution", "Pretend GPU", "int8", 0.5)
+    assert session.layer_times() == tuple(LayerTime(name, (name,), *told) for name in ("conv0", "conv1"))
     assert bench.trt.contexts == 1
     assert np.array_equal(session.run(batch[:1]), expected(batch[:1]))
 

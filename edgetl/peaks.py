@@ -1,0 +1,104 @@
+"""What a machine can do at most, probed or by its vendor's word, and how much of it an engine uses."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.backends.base import EngineSpec
+from edgetl.context import Context
+from edgetl.device.lock import measuring_alone
+from edgetl.errors import EdgetlError
+from edgetl.measurement.probe import Probed
+from edgetl.measurement.probing import probe_with
+from edgetl.remote.bundles import probe_there
+from edgetl.remote.devices import Device
+from edgetl.roofline.bound import Peak, roofline
+from edgetl.roofline.cost import layer_costs
+from edgetl.roofline.probe_network import write_probe
+from edgetl.roofline.probing import as_peak
+
+if TYPE_CHECKING:
+    from edgetl.profiles import Target
+
+_KIND = "peak"
+
+
+def probe(context: Context, spec: EngineSpec, on: Device | None = None) -> tuple[Probed, str]:
+    """Measure the peaks of this machine, or of a device, through an engine; kept for later rooflines.
+
+    Returns:
+        The peaks, and the machine's fingerprint.
+
+    Raises:
+        MissingDependencyError: if onnx is not installed here, or the engine there.
+        EdgetlError: if the engine can't run the probe network.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgetl-probe-") as folder:
+        network = write_probe(Path(folder))
+        if on is not None:
+            machine, probed = probe_there(on, context.observer, network, spec)
+        else:
+            with measuring_alone(context.observer.note), context.observer.stage(f"probe {spec.backend}"):
+                probed = probe_with(network, spec.backend, spec.device, _floats(spec))
+            machine = context.machine
+    facts = {**probed.to_dict(), "probed_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    context.store.put(_KIND, _parts(machine, spec), facts)
+    return probed, machine
+
+
+def peak_of(context: Context, machine: str, spec: EngineSpec, target: Target | None) -> Peak | None:
+    """What is known of a machine's peaks: measured on it, or else its vendor's figures."""
+    entry = context.store.find(_KIND, _parts(machine, spec))
+    if entry is not None:
+        return as_peak(Probed.from_dict(dict(entry.facts)), f"probed on it {entry.facts['probed_at']}")
+    facts = target.facts if target else None
+    if facts is None or facts.peak_int8_tops is None:
+        return None
+    return Peak(facts.peak_int8_tops, None, facts.memory_bandwidth_gbps, facts.source, "estimated")
+
+
+def with_roofline(
+    context: Context, section: Mapping[str, Any], spec: EngineSpec, target: Target | None, model: Path
+) -> dict[str, Any]:
+    """An engine's entry in the results, with how much of its machine it uses: ``roofline.bound.roofline``.
+
+    It is None without a latency, and has a ``reason`` only where no peak is known.
+
+    Args:
+        model: the ONNX that the engine was built from.
+    """
+    machine = section.get("device", {}).get("machine", context.machine)
+    return {**section, "roofline": _roofline(context, machine, section, spec, target, model)}
+
+
+def _roofline(
+    context: Context,
+    machine: str,
+    section: Mapping[str, Any],
+    spec: EngineSpec,
+    target: Target | None,
+    model: Path,
+) -> dict[str, Any] | None:
+    latency = section.get("latency_ms")
+    if not latency:
+        return None
+    peak = peak_of(context, machine, spec, target)
+    if peak is None:
+        return {"reason": "this machine's peak is not known: edgetl device probe measures it"}
+    try:
+        costs = layer_costs(model)
+    except EdgetlError as error:
+        return {"reason": str(error)}
+    return roofline(costs, peak, section.get("layer_times") or (), latency["p50"]["value"])
+
+
+def _parts(machine: str, spec: EngineSpec) -> dict[str, Any]:
+    return {"machine": machine, "backend": spec.backend, "device": spec.device, "floats": _floats(spec)}
+
+
+def _floats(spec: EngineSpec) -> str:
+    return spec.float_precision if spec.float_precision != "auto" else "f32"

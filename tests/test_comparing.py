@@ -1,0 +1,499 @@
+"""Verdicts over two results documents, and that they are wrong no more often than their intervals say."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgetl.cli.compare import command
+from edgetl.comparing import Comparison, Settings, compare
+from edgetl.comparing.intervals import difference, ratio, stretch, stretched, widened
+from edgetl.errors import InputError
+from edgetl.measurement.throughput import student_t95
+from edgetl.quantity import Quantity, proportion
+from edgetl.reporting.junit import comparison_junit
+from edgetl.reporting.markdown import comparison_markdown
+
+Document = dict[str, Any]
+TRIALS = 2000
+
+
+def q(value: float, spread: float | None = None, n: int = 800, kind: str = "measured") -> Document:
+    """A quantity whose interval reaches ``spread`` (relative) up and down."""
+    low, high = (None, None) if spread is None else (value / (1 + spread), value * (1 + spread))
+    return {"value": value, "low": low, "high": high, "n": n, "kind": kind}
+
+
+def engine(p50: float = 2.0, right: int = 390, **more: Any) -> Document:
+    return {
+        "target": "x86-vnni",
+        "backend": "openvino",
+        "precision": "int8",
+        "precision_detail": {"asked": "int8", "used": "int8", "executed": {"int8": 49, "f32": 1}},
+        "state": "built",
+        "size_bytes": 4_582_845,
+        "accuracy": proportion(right, 411).to_dict(),
+        "latency_ms": {"p50": q(p50, 0.01), "p90": q(1.1 * p50, 0.03), "p99": q(1.6 * p50, 0.2)},
+        "latency_notes": [],
+        "throughput_per_s": q(1000 / p50, 0.03),
+        "placement": {"device": "CPU", "share_of_nodes": 1.0, "share_of_time": 1.0, "elsewhere": []},
+        "changed": [],
+        "gate": "passed",
+        "gate_reasons": [],
+        "error": None,
+    } | more
+
+
+def document(*engines: Document, **more: Any) -> Document:
+    return {
+        "schema": "edgetl.results/1",
+        "edgetl": "0.1.0",
+        "contract": "9c" * 32,
+        "environment": {
+            "cpu": {"model": "AMD EPYC", "usable": 2, "isa": ["avx2"]},
+            "machine": "x86_64",
+            "gpus": [],
+            "versions": {"openvino": "2026.4.1", "onnxruntime": "1.31.1"},
+        },
+        "dataset": {"digest": "8e" * 32, "held_out": "val"},
+        "train": {"backbone": "lite0", "seed": 0, "seconds": {"features": 1.0}},
+        "fp32": {"accuracy": proportion(391, 411).to_dict(), "confusion": [[200, 10], [10, 191]]},
+        "engines": list(engines) or [engine()],
+    } | more
+
+
+def with_reference(own: Document, p50: float, speedup: float, spread: float = 0.01) -> Document:
+    """A document whose engine was timed in turns with a float engine of ``p50`` milliseconds."""
+    reference = {"backend": "openvino", "precision": "f32", "size_bytes": 13_843_104}
+    reference |= {"latency_ms": {"p50": q(p50, 0.01)}}
+    made = document({**own, "speedups": {"fp32-openvino": q(speedup, spread, 8)}})
+    made["fp32"]["engines"] = [reference]
+    return made
+
+
+def verdicts(comparison: Comparison, name: str = "x86-vnni") -> dict[str, str]:
+    [found] = [item for item in comparison.engines if item.name == name]
+    return {check.name: check.verdict for check in found.checks}
+
+
+def why(comparison: Comparison, name: str) -> str:
+    return next(c.why for item in comparison.engines for c in item.checks if c.name == name)
+
+
+STEADY = Settings(noise=0.002)
+"""A machine of which one run tells nearly all."""
+
+
+def test_the_same_document_has_no_regression() -> None:
+    comparison = compare(document(), document(), STEADY)
+    assert comparison.status == 0
+    assert Counter(verdicts(comparison).values())["regression"] == 0
+    assert verdicts(comparison)["p50 latency"] == "no change"
+    assert verdicts(comparison)["accuracy"] == "no change"
+
+
+def test_slower_beyond_the_intervals_is_a_regression_and_faster_an_improvement() -> None:
+    slower = compare(document(), document(engine(2.4)), STEADY)
+    assert verdicts(slower)["p50 latency"] == "regression"
+    assert verdicts(slower)["throughput"] == "regression"
+    assert slower.status == 1
+    faster = compare(document(engine(2.4)), document(), STEADY)
+    assert verdicts(faster)["p50 latency"] == verdicts(faster)["throughput"] == "improvement"
+    assert faster.status == 0
+
+
+def test_a_tolerated_slow_down_is_no_regression() -> None:
+    settings = Settings(tolerance=0.3, noise=0.002)
+    comparison = compare(document(), document(engine(2.4)), settings)
+    assert verdicts(comparison)["p50 latency"] == "no change"
+    assert comparison.status == 0
+
+
+def test_noise_between_runs_keeps_a_small_difference_undecided() -> None:
+    comparison = compare(document(), document(engine(2.12)), Settings(noise=0.05))
+    assert verdicts(comparison)["p50 latency"] == "undecided"
+    assert comparison.status == 0
+    strict = Settings(noise=0.05, strict=True)
+    assert compare(document(), document(engine(2.12)), strict).status == 1
+
+
+def test_a_slower_machine_is_told_by_the_float_engine_and_blames_no_engine() -> None:
+    base, new = with_reference(engine(2.0), 6.0, 3.0), with_reference(engine(2.6), 7.8, 3.0)
+    found = compare(base, new, STEADY)
+    assert verdicts(found)["p50 latency"] == "no change"
+    assert verdicts(found)["throughput"] == "undecided"
+    assert "fp32-openvino itself took 1.30 times as long" in why(found, "throughput")
+
+
+def test_a_slower_engine_is_found_on_a_slower_machine() -> None:
+    base, new = with_reference(engine(2.0), 6.0, 3.0), with_reference(engine(2.86), 7.8, 2.72)
+    found = compare(base, new, STEADY)
+    assert verdicts(found)["p50 latency"] == "regression"
+    assert "in turns with fp32-openvino" in why(found, "p50 latency")
+
+
+def test_another_float_model_is_no_reference() -> None:
+    base, new = with_reference(engine(2.0), 6.0, 3.0), with_reference(engine(2.0), 12.0, 6.0)
+    new["fp32"]["engines"][0]["size_bytes"] *= 2
+    assert verdicts(compare(base, new, STEADY))["p50 latency"] == "no change"
+
+
+def test_turns_with_the_very_engine_count_before_all_else() -> None:
+    base = document(engine(2.0, digest="ab"))
+    base["environment"]["versions"]["openvino"] = "2025.1"
+    against = {"digest": "ab", "ratio": q(1.05, 0.01, 80)}
+    slower = document(engine(1.8, against=against))
+    found = compare(base, slower, STEADY)
+    assert verdicts(found)["p50 latency"] == "regression"
+    assert verdicts(found)["p90 latency"] == "not comparable"
+    against["digest"] = "cd"
+    assert verdicts(compare(base, slower, STEADY))["p50 latency"] == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("cpu", "model"), "Cortex-A76"),
+        (("cpu", "usable"), 4),
+        (("versions", "openvino"), "2025.1"),
+        (("gpus",), [{"name": "RTX"}]),
+    ],
+)
+def test_times_of_other_machines_are_not_compared_unless_asked(path: tuple[str, ...], value: Any) -> None:
+    new = document(engine(4.0))
+    facts = new["environment"]
+    for key in path[:-1]:
+        facts = facts[key]
+    facts[path[-1]] = value
+    found = compare(document(), new)
+    assert verdicts(found)["p50 latency"] == "not comparable"
+    assert path[-1].removesuffix("s") in why(found, "p50 latency").replace("GPU", "gpu")
+    assert verdicts(found)["accuracy"] == "no change"
+    across = Settings(across_machines=True)
+    assert verdicts(compare(document(), new, across))["p50 latency"] == "regression"
+
+
+def test_a_runtime_of_another_backend_does_not_matter() -> None:
+    new = document()
+    new["environment"]["versions"]["onnxruntime"] = "1.0"
+    assert verdicts(compare(document(), new, STEADY))["p50 latency"] == "no change"
+
+
+def test_an_unsteady_machine_decides_nothing() -> None:
+    new = document(engine(4.0, latency_notes=["not steady: p50 was 3 ms in the first half, 5 in the second"]))
+    found = compare(document(), new, STEADY)
+    assert verdicts(found)["p50 latency"] == "undecided"
+    assert "not steady in NEW" in why(found, "p50 latency")
+
+
+@pytest.mark.parametrize("missing", ["contract", "dataset"])
+def test_accuracy_on_other_images_is_not_compared(missing: str) -> None:
+    new = document(engine(right=100))
+    new[missing] = "other" if missing == "contract" else {"digest": "00", "held_out": "val"}
+    assert verdicts(compare(document(), new))["accuracy"] == "not comparable"
+
+
+def test_kinds_are_not_mixed() -> None:
+    new = document(engine(accuracy=proportion(300, 411, "simulated").to_dict()))
+    found = compare(document(), new)
+    assert verdicts(found)["accuracy"] == "not comparable"
+    assert "simulated in NEW" in why(found, "accuracy")
+
+
+def moves(base: list[str], new: list[str], right: tuple[int, int]) -> Comparison:
+    """Compare engines whose predictions differ from the float model's as told.
+
+    ``"lost"``: the float model is right and the engine wrong; ``"gained"`` the other way round.
+    """
+
+    def changed(kinds: list[str]) -> list[Document]:
+        pairs = {"lost": ("a", "b"), "gained": ("b", "a")}
+        return [
+            {"path": f"a/{kind}{i}", "label": "a", "before": pairs[kind][0], "after": pairs[kind][1]}
+            for i, kind in enumerate(kinds)
+        ]
+
+    return compare(
+        document(engine(right=right[0], changed=changed(base))),
+        document(engine(right=right[1], changed=changed(new))),
+    )
+
+
+def test_accuracy_is_compared_image_by_image_where_both_tell() -> None:
+    found = moves(["lost"] * 2, ["lost"] * 12, (389, 379))
+    assert "10 lost and 0 gained of 411" in why(found, "accuracy")
+    assert verdicts(found)["accuracy"] == "regression"
+    # As two shares the same ten images are not enough.
+    apart = document(engine(right=379)), document(engine(right=389))
+    for made in apart:
+        made["train"] = None
+    assert verdicts(compare(apart[1], apart[0]))["accuracy"] == "undecided"
+
+
+def test_predictions_that_do_not_add_up_are_not_paired() -> None:
+    found = moves(["lost"] * 2, ["lost"] * 12, (389, 389))
+    assert "not image by image" in why(found, "accuracy")
+
+
+def test_another_float_model_is_not_paired() -> None:
+    base, new = document(), document()
+    new["train"]["seed"] = 1
+    assert "not image by image" in why(compare(base, new), "accuracy")
+
+
+def test_a_missing_and_a_failed_engine_are_regressions_and_a_new_one_is_told() -> None:
+    gone = compare(document(), document(engine(target="rk3588")))
+    assert verdicts(gone) == {"engine": "regression"}
+    assert any("rk3588 is only in NEW" in note for note in gone.notes)
+    failed = document({"target": "x86-vnni", "backend": "openvino", "error": "no compiler", "gate": "failed"})
+    assert verdicts(compare(document(), failed)) == {"engine": "regression"}
+    assert "no compiler" in why(compare(document(), failed), "engine")
+    assert verdicts(compare(failed, document())) == {"engine": "improvement"}
+    assert verdicts(compare(failed, failed)) == {"engine": "no change"}
+    plan = document(engine(state="plan"))
+    assert verdicts(compare(document(), plan))["engine"] == "regression"
+
+
+def test_devices_of_one_target_are_told_apart() -> None:
+    base = document(engine(device={"name": "orin"}), engine(2.0, device={"name": "nuc"}))
+    new = document(engine(2.0, device={"name": "nuc"}), engine(4.0, device={"name": "orin"}))
+    found = compare(base, new, STEADY)
+    assert verdicts(found, "x86-vnni on nuc")["p50 latency"] == "no change"
+    assert verdicts(found, "x86-vnni on orin")["p50 latency"] == "regression"
+
+
+def test_a_device_has_an_environment_of_its_own_and_the_host_does_not_speak_for_it() -> None:
+    def there(cores: int, host_p50: float) -> Document:
+        device = {"name": "orin", "environment": {"cpu": {"model": "Cortex-A78AE", "usable": cores}}}
+        return with_reference(engine(device=device), host_p50, 3.0)
+
+    name = "x86-vnni on orin"
+    assert "as the two figures stand" in why(compare(there(6, 6.0), there(6, 9.0), STEADY), "p90 latency")
+    found = compare(there(6, 6.0), there(4, 6.0), STEADY)
+    assert verdicts(found, name)["p50 latency"] == "not comparable"
+    assert "CPU usable was 6, is 4" in why(found, "p50 latency")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "verdict"),
+    [
+        ("size", {"size_bytes": 5_000_000}, "regression"),
+        ("size", {"size_bytes": 4_590_000}, "no change"),
+        ("size", {"size_bytes": 4_000_000}, "improvement"),
+        ("placement", {"placement": {"device": "CPU", "share_of_nodes": 0.9}}, "regression"),
+        ("placement", {"placement": {"device": "GPU", "share_of_nodes": 1.0}}, "regression"),
+        ("precision", {"precision": "f32"}, "regression"),
+        (
+            "precision",
+            {"precision_detail": {"asked": "int8", "used": "int8", "executed": {"int8": 30, "f32": 20}}},
+            "regression",
+        ),
+        ("precision", {"precision_detail": {"asked": "f16"}, "precision": "f16"}, "not comparable"),
+        ("gate", {"gate": "failed", "gate_reasons": ["drop 3 points exceeds 1"]}, "regression"),
+        ("gate", {"gate": "undecided"}, "undecided"),
+    ],
+)
+def test_what_has_no_interval_is_compared_as_it_stands(name: str, change: Document, verdict: str) -> None:
+    assert verdicts(compare(document(), document(engine(**change))))[name] == verdict
+
+
+def test_absent_figures_are_not_comparable_and_absent_in_both_nothing() -> None:
+    none: Document = {"latency_ms": None, "throughput_per_s": None, "accuracy": None}
+    found = verdicts(compare(document(), document(engine(**none))))
+    assert found["p50 latency"] == found["throughput"] == found["accuracy"] == "not comparable"
+    assert compare(document(), document(engine(**none))).status == 0
+    assert "p50 latency" not in verdicts(compare(document(engine(**none)), document(engine(**none))))
+
+
+def test_too_few_samples_for_an_interval_decide_nothing() -> None:
+    new = document(engine(latency_ms={"p50": q(9.0), "p90": None, "p99": None}))
+    found = verdicts(compare(document(), new))
+    assert found["p50 latency"] == "undecided"
+    assert found["p90 latency"] == "not comparable"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"engines": None},
+        {"engines": [{"backend": "openvino"}]},
+        {"engines": [engine(), engine()]},
+        {"engines": [engine(latency_ms={"p50": 3})]},
+        {"engines": [engine(accuracy={"value": "x", "low": None, "high": None, "n": 1, "kind": "measured"})]},
+        {"engines": [engine(throughput_per_s=q(math.nan))]},
+    ],
+)
+def test_what_is_no_results_document_is_refused_in_one_line(broken: Document) -> None:
+    for pair in ((document(), document() | broken), (document() | broken, document())):
+        with pytest.raises(InputError) as error:
+            compare(*pair)
+        assert "\n" not in str(error.value)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, 0, -1.5, "x", [], {}, [1], {"a": 1}, True, math.nan])
+def test_junk_anywhere_is_compared_or_refused_and_never_a_crash(junk: Any) -> None:
+    item = {"path": "a/1", "label": "a", "before": "a", "after": "b"}
+    whole = with_reference(engine(changed=[item], against={"digest": "ab", "ratio": q(1.0, 0.01)}), 6.0, 3.0)
+    for path in places(whole):
+        broken = copy.deepcopy(whole)
+        inner: Any = broken
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = junk
+        for pair in ((whole, broken), (broken, whole)):
+            with contextlib.suppress(InputError):
+                comparison = compare(*pair)
+                json.dumps(comparison.to_dict(), allow_nan=False)
+                assert comparison_markdown(comparison) and comparison_junit(comparison)
+
+
+def test_documents_are_left_alone() -> None:
+    base, new = with_reference(engine(), 6.0, 3.0), with_reference(engine(3.0), 6.0, 2.0)
+    kept = copy.deepcopy((base, new))
+    compare(base, new)
+    assert (base, new) == kept
+
+
+def test_newcombes_interval_of_two_proportions() -> None:
+    # Newcombe 1998, table II, case (a): 56/70 - 48/80, method 10.
+    found = difference(proportion(56, 70), proportion(48, 80))
+    assert found.value == pytest.approx(0.2)
+    assert found.low == pytest.approx(0.0524, abs=1e-4)
+    assert found.high == pytest.approx(0.3339, abs=1e-4)
+
+
+def test_stretched_intervals() -> None:
+    assert stretch(1) == pytest.approx(1)
+    assert stretch(10) * 1.959964 == pytest.approx(2.807034, abs=1e-5)  # of 0.05 / 20
+    wide = stretched(Quantity(1.0, 1 / 1.1, 1.1, 9), 2.0, logarithmic=True)
+    assert wide.low == pytest.approx(1 / 1.21)
+    assert wide.high == pytest.approx(1.21)
+    assert stretched(Quantity(1.0, None, 2.0, 9), 2.0, logarithmic=False).low is None
+
+
+def test_noise_adds_in_squares() -> None:
+    sharp = Quantity(1.0, 1.0, 1.0, 9)
+    assert widened(sharp, 0.01).high == pytest.approx(math.exp(1.959964 * 0.01))
+    assert ratio(sharp, sharp, 0.01).high == pytest.approx(math.exp(1.959964 * 0.01 * math.sqrt(2)))
+
+
+def measured(rng: np.random.Generator, level: float, noise: float, rounds: int = 8) -> Document:
+    """A figure as a run gives it: rounds around the run's own level, with Student's t interval."""
+    logarithms = math.log(level) + noise * rng.standard_normal() + 0.02 * rng.standard_normal(rounds)
+    mean = float(logarithms.mean())
+    half = student_t95(rounds - 1) * float(logarithms.std(ddof=1)) / math.sqrt(rounds)
+    low, high = math.exp(mean - half), math.exp(mean + half)
+    return {"value": math.exp(mean), "low": low, "high": high, "n": 800, "kind": "measured"}
+
+
+def run(rng: np.random.Generator, slow: float, noise: float) -> Document:
+    """A document of one run; ``slow`` multiplies its times."""
+    latency = {name: measured(rng, slow * p, noise) for name, p in (("p50", 2.0), ("p90", 2.2), ("p99", 3.0))}
+    rate = measured(rng, 500 / slow, noise, rounds=3)
+    right = int(rng.binomial(411, 0.95))
+    accuracy = proportion(right, 411).to_dict()
+    made = document(engine(latency_ms=latency, throughput_per_s=rate, accuracy=accuracy))
+    return made | {"train": None}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005, 0.03])
+def test_false_alarms_are_rare_where_the_noise_is_what_is_stated(noise: float) -> None:
+    rng = np.random.default_rng(1)
+    settings = Settings(noise=noise)
+    alarms = sum(compare(run(rng, 1, noise), run(rng, 1, noise), settings).status for _ in range(TRIALS // 2))
+    assert alarms / (TRIALS // 2) <= 0.05
+
+
+def test_noise_that_is_not_stated_makes_false_alarms() -> None:
+    """What the noise is for: the intervals of single runs know nothing of it."""
+    rng = np.random.default_rng(2)
+    alarms = sum(
+        compare(run(rng, 1, 0.03), run(rng, 1, 0.03), Settings(noise=0.0)).status for _ in range(300)
+    )
+    assert alarms / 300 > 0.2
+
+
+def in_turns(rng: np.random.Generator, slow: float, between: float, error: float) -> Document:
+    """A document whose engine was timed in turns with BASE's: sessions differ, rounds err."""
+    value = slow * math.exp(between * rng.standard_normal() + error * rng.standard_normal())
+    low, high = value * math.exp(-1.96 * error), value * math.exp(1.96 * error)
+    change = {"value": value, "low": low, "high": high, "n": 80, "kind": "measured"}
+    return document(engine(against={"digest": "ab", "ratio": change}))
+
+
+def test_five_percent_are_found_in_turns_and_nothing_else_is() -> None:
+    """The power that 0.5 % between sessions and 0.8 % within leave."""
+    rng = np.random.default_rng(3)
+    base, settings = document(engine(digest="ab")), Settings()
+
+    def found(slow: float) -> float:
+        trials = [compare(base, in_turns(rng, slow, 0.005, 0.008), settings) for _ in range(TRIALS // 2)]
+        return sum(verdicts(trial)["p50 latency"] == "regression" for trial in trials) / len(trials)
+
+    assert found(1.05) >= 0.95
+    assert found(1.0) <= 0.05
+
+
+def test_ratio_intervals_cover() -> None:
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(TRIALS):
+        new, base = (Quantity.from_dict(measured(rng, level, 0.01)) for level in (2.1, 2.0))
+        found = ratio(new, base, 0.01)
+        assert found.low is not None and found.high is not None
+        hits += found.low <= 1.05 <= found.high
+    assert 0.94 <= hits / TRIALS <= 0.985
+
+
+@pytest.mark.parametrize("right", [0.95, 0.99])
+def test_differences_of_shares_cover_together(right: float) -> None:
+    """Newcombe's interval stretched for eight stays good for 99.4 %."""
+    rng = np.random.default_rng(5)
+    factor, hits = stretch(8), 0
+    for _ in range(TRIALS):
+        new, base = (proportion(int(rng.binomial(411, right)), 411) for _ in range(2))
+        found = stretched(difference(new, base), factor, logarithmic=False)
+        assert found.low is not None and found.high is not None
+        hits += found.low <= 0 <= found.high
+    assert hits / TRIALS >= 0.985
+
+
+def test_the_command_prints_writes_and_exits_by_the_outcome(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, new = tmp_path / "base.json", tmp_path / "new.json"
+    base.write_text(json.dumps(document()))
+    new.write_text(json.dumps(document(engine(size_bytes=9_000_000))))
+
+    def status(*arguments: str) -> int:
+        found: int = command.main(list(arguments), standalone_mode=False)
+        return found
+
+    assert status(str(base), str(base)) == 0
+    assert "unchanged: passed" in capsys.readouterr().out
+    files = [f"--junit={tmp_path / 'a.xml'}", f"--markdown={tmp_path / 'a.md'}"]
+    assert status(str(base), str(new), *files) == 1
+    assert "x86-vnni: size: regression" in capsys.readouterr().out
+    assert 'failures="1"' in (tmp_path / "a.xml").read_text()
+    assert "**regression**" in (tmp_path / "a.md").read_text()
+    assert status(str(base), str(base), "--strict", "--json") == 1  # p90 is not told from noise
+    assert json.loads(capsys.readouterr().out)["status"] == 1
+    with pytest.raises(InputError):
+        status(str(tmp_path / "a.xml"), str(new))
