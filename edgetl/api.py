@@ -216,6 +216,7 @@ def bench(
     images: PathLike | None = None,
     *,
     on: Sequence[str] = (),
+    against: PathLike | None = None,
     max_latency: float | None = None,
     max_fallback: float = 0.0,
     context: Context | None = None,
@@ -225,6 +226,7 @@ def bench(
 
     Args:
         on: devices by name or ``ssh://`` address; none for this machine.
+        against: another bundle, to take turns with: the ratio of their latencies is exact to a percent.
         max_fallback: largest share (0..1) of nodes, or of time, that may run elsewhere than asked for.
         wanted: ``findings.Wanted``'s fields.
 
@@ -238,7 +240,15 @@ def bench(
     folder = Path(images) if images is not None else None
     budgets = Budgets(max_latency=max_latency, max_fallback=max_fallback)
     return bench_bundle(
-        context or Context(), Bench(Path(bundle), folder, tuple(on), budgets, Wanted(**wanted))
+        context or Context(),
+        Bench(
+            Path(bundle),
+            folder,
+            tuple(on),
+            Path(against) if against is not None else None,
+            budgets,
+            Wanted(**wanted),
+        ),
     )
 
 

@@ -30,11 +30,13 @@ class Bench:
     Attributes:
         images: labelled images; None for no accuracy.
         on: names or addresses of devices; none for this machine.
+        against: another bundle, whose engine takes turns with this one's.
     """
 
     bundle: Path
     images: Path | None = None
     on: tuple[str, ...] = ()
+    against: Path | None = None
     budgets: Budgets = field(default_factory=Budgets)
     wanted: Wanted = field(default_factory=Wanted)
 
@@ -53,7 +55,7 @@ def bench_bundle(context: Context, bench: Bench) -> dict[str, Any]:
     target = _target(manifest.target)
     dataset, notes = _dataset(bench.bundle, bench.images, manifest.labels)
     if not bench.on:
-        findings = find(context, bench.bundle, dataset.held_out, bench.wanted, target)
+        findings = find(context, bench.bundle, dataset.held_out, bench.wanted, target, bench.against)
         scene = Scene(dataset, manifest.contract, None, bench.budgets)
         sections = [section_of(scene, bench.bundle, findings, recipe=None, refit=None)]
         unreadable = _unreadable(findings)
@@ -83,7 +85,7 @@ def _on_devices(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """An entry of the results for each device, and the images that one of them could not read."""
     devices = [device(name) for name in dict.fromkeys(bench.on)]
-    visits = visit(context, bench.bundle, dataset.held_out, bench.wanted, target, devices)
+    visits = visit(context, bench.bundle, dataset.held_out, bench.wanted, target, devices, bench.against)
     errors = [each.findings for each in visits if isinstance(each.findings, EdgetlError)]
     if len(errors) == len(visits):
         raise errors[0]

@@ -85,6 +85,7 @@ def visit(
     wanted: Wanted,
     target: Target | None,
     devices: Sequence[Device],
+    against: Path | None = None,
 ) -> list[Visit]:
     """Measure a bundle on all devices at once; each of them is alone with it, and may fail alone.
 
@@ -96,7 +97,7 @@ def visit(
     """
     manifest = check_files(bundle)
     here = _here(context, bundle, manifest, samples)
-    find = partial(_find, context, bundle, samples, wanted, target)
+    find = partial(_find, context, bundle, samples, wanted, target, against)
     with ThreadPoolExecutor(len(devices)) as pool:
         found = list(pool.map(find, devices))
     return [
@@ -122,7 +123,7 @@ def section_of(scene: Scene, bundle: Path, found: Findings, **facts: Any) -> dic
     engine = bundled_engine(bundle, check_files(bundle), found.standing)
     measured = Measured(engine, found.predictions, found.speed)
     measured = replace(measured, error=measured.wrong_precision())
-    return engine_section(scene, measured, str(bundle), **facts, **found.details)
+    return engine_section(scene, measured, str(bundle), digest=engine.digest, **facts, **found.details)
 
 
 def _find(
@@ -131,6 +132,7 @@ def _find(
     samples: Sequence[Sample],
     wanted: Wanted,
     target: Target | None,
+    against: Path | None,
     there: Device,
 ) -> tuple[Path, Findings | EdgetlError]:
     """The bundle that was measured, and what was found; a plan's engine is built there first."""
@@ -139,7 +141,7 @@ def _find(
         if read_document(bundle / MEASUREMENTS).get("state") == "plan":
             place = bundle.with_name(f"{bundle.name}-on-{_ODD.sub('-', there.name)}")
             rebuild_there(there, context.observer, bundle, place)
-        return place, find_there(there, context.observer, place, samples, wanted, target)
+        return place, find_there(there, context.observer, place, samples, wanted, target, against)
     except EdgetlError as error:
         return bundle, error
 

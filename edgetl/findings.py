@@ -11,12 +11,12 @@ import numpy as np
 
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE
+from edgetl.bundle.write import ENGINE, GOLDEN_INPUT, PORTABLE
 from edgetl.context import Context
 from edgetl.data import Sample
 from edgetl.device.lock import measuring_alone
 from edgetl.engines import Engine, Standing, standing
-from edgetl.errors import EdgetlError
+from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.details import Subject, Wanted, measure_details
@@ -84,27 +84,39 @@ class Findings:
 
 
 def find(
-    context: Context, bundle: Path, samples: Sequence[Sample], wanted: Wanted, target: Target | None
+    context: Context,
+    bundle: Path,
+    samples: Sequence[Sample],
+    wanted: Wanted,
+    target: Target | None,
+    against: Path | None = None,
 ) -> Findings:
     """Accuracy, speed and placement of a bundle's engine on this machine.
 
     Args:
         samples: labelled images that the bundle was not trained on; none for no accuracy.
         target: the profile the bundle was made for, where it is known.
+        against: another bundle, whose engine takes turns with this one's.
 
     Raises:
         BundleError: if the bundle was altered.
         EdgetlError: if the engine can't be loaded or run.
     """
     with measuring_alone(context.observer.note):
-        return _find(context, bundle, samples, wanted, _standing(context, target))
+        return _find(context, bundle, samples, wanted, _standing(context, target), against)
 
 
 def _find(
-    context: Context, bundle: Path, samples: Sequence[Sample], wanted: Wanted, here: Standing
+    context: Context,
+    bundle: Path,
+    samples: Sequence[Sample],
+    wanted: Wanted,
+    here: Standing,
+    against: Path | None,
 ) -> Findings:
     manifest = check_files(bundle)
     engine = bundled_engine(bundle, manifest, here)
+    other = _comparable(against, manifest, here) if against else None
     engine.open()  # one that can't be loaded here is an error before anything is measured
     predictions = None
     if samples:
@@ -115,17 +127,34 @@ def _find(
     [speed] = measure_speed(context, [engine], image, wanted.options, again=wanted.again)
     if isinstance(speed, str):
         raise EdgetlError(speed)
-    subject = Subject(engine, manifest.contract, image, [sample.path for sample in samples])
+    pictures = [sample.path for sample in samples]
+    subject = Subject(engine, manifest.contract, image, pictures, other)
     details = measure_details(context, subject, wanted)
     return Findings(context.environment, context.machine, here, predictions, speed, details)
 
 
+def _comparable(bundle: Path, manifest: Manifest, here: Standing) -> Engine:
+    """The engine of a bundle that takes the same input as another.
+
+    Raises:
+        InputError: if it does not.
+    """
+    other = check_files(bundle)
+    if other.contract.input_shape != manifest.contract.input_shape:
+        raise InputError(f"{bundle} takes {other.contract.input_shape}, not {manifest.contract.input_shape}")
+    return bundled_engine(bundle, other, here)
+
+
 def bundled_engine(bundle: Path, manifest: Manifest, here: Standing) -> Engine:
     """The engine of a bundle whose files were checked."""
-    digest = digest_of(
-        {name: facts["sha256"] for name, facts in manifest.files.items() if name.startswith("engine/")}
-    )
+    digest = engine_digest(manifest)
     return Engine(manifest.target, manifest.engine, bundle, digest, bundle / PORTABLE, here)
+
+
+def engine_digest(manifest: Manifest) -> str:
+    """Over all files of a bundle's engine."""
+    files = manifest.files.items()
+    return digest_of({name: facts["sha256"] for name, facts in files if name.startswith(f"{ENGINE}/")})
 
 
 def _standing(context: Context, target: Target | None) -> Standing:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgetl import profiles
+from edgetl.bundle.manifest import read_manifest
 from edgetl.bundle.write import Content, write_bundle
 from edgetl.bundling import GOLDEN_IMAGES, content_of
 from edgetl.context import Context
@@ -23,7 +24,7 @@ from edgetl.elsewhere import fitting, section_there, visit
 from edgetl.engines import REFERENCE, Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
-from edgetl.findings import Wanted
+from edgetl.findings import Wanted, engine_digest
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.peaks import with_roofline
@@ -238,6 +239,7 @@ def _bundled(
         try:
             with context.observer.stage(f"bundle {deployment.target.name}"):
                 write_bundle(_content(context, scene, deployment, trained, found), options.out / bundle)
+            found["digest"] = engine_digest(read_manifest(options.out / bundle))
         except BackendError as error:
             context.observer.note(f"{deployment.target.name}: {error}")
             return section(replace(item, error=str(error)))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgetl.cli.common import json_option, make_context, print_json, result_console
+from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.run import gate_status
 from edgetl.cli.text import interval, skipped_line
 
@@ -50,6 +51,13 @@ from edgetl.cli.text import interval, skipped_line
     "--reconcile", is_flag=True, help="Also run the vendor's own tool in turns, and print the ratio."
 )
 @click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Take turns with this bundle's engine, and print the ratio of their latencies.",
+)
+@baseline_options
+@click.option(
     "--install",
     is_flag=True,
     help="On a DEVICE that lacks the engine's runtime, install it in a folder of edgetl's own.",
@@ -67,6 +75,10 @@ def command(
     seconds: float,
     minutes: float | None,
     reconcile: bool,
+    against: Path | None,
+    baseline: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
     install: bool,
     out: Path | None,
     as_json: bool,
@@ -74,10 +86,12 @@ def command(
     """Measure a bundle, here or on devices: latency, throughput, placement, accuracy on unseen images."""
     from edgetl import api
 
+    base = Baseline.read(baseline, junit, markdown)
     results = api.bench(
         bundle,
         images,
         on=on,
+        against=against or (base.bundle(bundle) if base else None),
         max_latency=max_latency,
         max_fallback=max_fallback / 100,
         seconds=seconds,
@@ -92,7 +106,7 @@ def command(
         write_results(results, out)
     if as_json:
         print_json(results)
-        return gate_status(results)
+        return max(gate_status(results), base.judge(results, quiet=True) if base else 0)
     if len(results["engines"]) > 1:
         from edgetl.reporting import render_summary
 
@@ -104,7 +118,7 @@ def command(
     if not on:
         _warn(results["environment"])
     click.echo(skipped_line(results["skipped"]), nl=bool(results["skipped"]))
-    return gate_status(results)
+    return max(gate_status(results), base.judge(results, quiet=False) if base else 0)
 
 
 def _show(engine: Mapping[str, Any]) -> None:
@@ -137,6 +151,52 @@ def _show_speed(engine: Mapping[str, Any]) -> None:
         value = engine["latency_ms"][name]
         click.echo(f"{name} latency  {interval(value, unit=' ms') if value else 'not enough samples'}")
     click.echo(f"throughput   {interval(engine['throughput_per_s'], unit=' images/s')}")
+    if "multi_stream" in engine:
+        query = engine["multi_stream"]["latency_ms"]
+        value = query["p99"] or query["p90"] or query["p50"]
+        name = "p99" if query["p99"] else "p90" if query["p90"] else "p50"
+        samples = engine["multi_stream"]["samples_per_query"]
+        click.echo(f"multi-stream {interval(value, unit=' ms')} ({name}, {samples} images a query)")
+    if "end_to_end" in engine:
+        whole = engine["end_to_end"]
+        click.echo(
+            f"end to end   {interval(whole['end_to_end']['p50'], unit=' ms')} (p50, from encoded images)"
+        )
+    if "cold_start" in engine:
+        cold = engine["cold_start"]
+        names = ("import_ms", "load_ms", "first_inference_ms")
+        parts = [
+            f"{name.removesuffix('_ms').replace('_', ' ')} {cold[name]['value']:.0f} ms" for name in names
+        ]
+        click.echo(f"cold start   {', '.join(parts)}")
+    _show_use(engine)
+    if "against" in engine:
+        against = engine["against"]
+        click.echo(f"in turns     {interval(against['ratio'])} of the latency of {against['bundle']}")
+    if "reconciliation" in engine:
+        tool = engine["reconciliation"]
+        click.echo(f"{tool['tool']}: ratio {interval(tool['ratio'])}, ours to theirs")
+    if "sustained" in engine:
+        for note in engine["sustained"]["notes"]:
+            click.echo(f"{engine['sustained']['minutes']:g} minutes: {note}")
+    for line in engine.get("not_measured", ()):
+        click.echo(f"not measured: {line}")
+
+
+def _show_use(engine: Mapping[str, Any]) -> None:
+    use, energy = engine.get("roofline") or {}, engine.get("energy") or {}
+    if use.get("share_of_device"):
+        share = use["share_of_device"]["value"]
+        click.echo(
+            f"roofline     {share:.0%} of what this device can do; most is lost in {', '.join(use['worst'])}"
+        )
+    elif use.get("reason"):
+        click.echo(f"roofline     not drawn: {use['reason']}")
+    for sensor in energy.get("sensors", ()):
+        joules = interval(sensor["joules_per_inference"], unit=" J")
+        click.echo(f"energy       {joules} an inference, {sensor['name']}: {sensor['covers']}")
+    if energy and not energy["sensors"]:
+        click.echo("energy       not measured: no power sensor answers here")
 
 
 def _show_host(device: Mapping[str, Any]) -> None:

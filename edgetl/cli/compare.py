@@ -2,16 +2,100 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetl.cli.common import json_option, print_json, result_console
+from edgetl.errors import InputError
 
 if TYPE_CHECKING:
     from edgetl.comparing import Comparison
+
+
+def baseline_options(command: Any) -> Any:
+    """Options of a command that yields results which are to be compared with earlier ones."""
+    options = (
+        click.option(
+            "--baseline",
+            type=click.Path(path_type=Path),
+            metavar="BASE.json",
+            help="Compare with these results, and exit with 1 if anything became worse.",
+        ),
+        _junit,
+        _markdown,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Earlier results that new ones are compared with, read before anything is measured or written."""
+
+    path: Path
+    results: Mapping[str, Any]
+    junit: Path | None
+    markdown: Path | None
+
+    @classmethod
+    def read(cls, path: Path | None, junit: Path | None, markdown: Path | None) -> Baseline | None:
+        """None where none is named.
+
+        Raises:
+            InputError: if it can't be read, or files are to be written of no comparison.
+        """
+        if path is None:
+            if junit or markdown:
+                raise InputError(
+                    "--junit and --markdown write a comparison; name earlier results: --baseline"
+                )
+            return None
+        from edgetl.results import read_results
+
+        return cls(path, read_results(path), junit, markdown)
+
+    def judge(self, results: Mapping[str, Any], *, quiet: bool) -> int:
+        """1 if the new results are worse, else 0; shown unless ``quiet``."""
+        from edgetl.comparing import compare
+
+        comparison = compare(self.results, results)
+        write(comparison, self.junit, self.markdown)
+        if not quiet:
+            show(comparison)
+        return comparison.status
+
+    def bundle(self, new: Path) -> Path | None:
+        """The bundle of the same target that these results are of, where it is still what it was."""
+        from edgetl.bundle.check import check_files
+        from edgetl.errors import EdgetlError
+        from edgetl.findings import engine_digest
+
+        target = check_files(new).target
+        engines = [engine for engine in self.results["engines"] if engine["target"] == target]
+        for engine in engines:
+            for folder in (Path(), self.path if self.path.is_dir() else self.path.parent):
+                former = folder / str(engine.get("bundle"))
+                with contextlib.suppress(EdgetlError):
+                    if engine_digest(check_files(former)) == engine.get("digest"):
+                        return former
+        return None
+
+
+_junit = click.option(
+    "--junit", type=click.Path(path_type=Path), metavar="FILE.xml", help="Write JUnit XML there."
+)
+_markdown = click.option(
+    "--markdown",
+    type=click.Path(path_type=Path),
+    metavar="FILE.md",
+    help="Write Markdown for a pull request.",
+)
 
 
 @click.command()
@@ -34,13 +118,8 @@ if TYPE_CHECKING:
 )
 @click.option("--across-machines", is_flag=True, help="Compare times even if the machines differ.")
 @click.option("--strict", is_flag=True, help="What is undecided or not comparable fails too.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE.xml", help="Write JUnit XML there.")
-@click.option(
-    "--markdown",
-    type=click.Path(path_type=Path),
-    metavar="FILE.md",
-    help="Write Markdown for a pull request.",
-)
+@_junit
+@_markdown
 @json_option
 def command(
     base: Path,

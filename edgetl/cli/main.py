@@ -20,6 +20,7 @@ _COMMANDS = {
     "build": "Build an engine from an ONNX and bundle it.",
     "bench": "Measure a bundle's accuracy, latency and placement.",
     "device": "Name devices reached over SSH, look at them, clean them.",
+    "compare": "Say whether results became worse, beyond their intervals.",
     "predict": "Classify images with a bundle.",
     "verify": "Check a bundle's digests and replay its golden input.",
     "inspect": "Show what is inside a bundle or an engine, layer by layer.",

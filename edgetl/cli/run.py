@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgetl.cli.common import json_option, make_context, print_json, result_console
+from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.text import skipped_line
 
 
@@ -62,13 +63,22 @@ from edgetl.cli.text import skipped_line
 )
 @click.option("--remeasure", is_flag=True, help="Take latencies anew even if they are in the store.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("edgetl-out"), show_default=True)
+@baseline_options
 @json_option
-def command(images: Path, out: Path, as_json: bool, **options: Any) -> int:
+def command(
+    images: Path,
+    out: Path,
+    as_json: bool,
+    baseline: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+    **options: Any,
+) -> int:
     """From IMAGES (a folder of class folders) to measured engines, bundles and a report."""
-    return story(images, out, as_json, **options)
+    return story(images, out, as_json, Baseline.read(baseline, junit, markdown), **options)
 
 
-def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
+def story(images: Path, out: Path, as_json: bool, baseline: Baseline | None = None, **options: Any) -> int:
     """Run the pipeline and print its summary; the exit status says whether the gates passed."""
     from edgetl.pipeline import RunOptions, run
     from edgetl.reporting import render_summary
@@ -89,7 +99,8 @@ def story(images: Path, out: Path, as_json: bool, **options: Any) -> int:
         click.echo(
             f"report: {out / 'report.html'}   results: {out / 'results.json'}   bundles: {out / 'bundles'}"
         )
-    return gate_status(results)
+    worse = baseline.judge(results, quiet=as_json) if baseline else 0
+    return max(gate_status(results), worse)
 
 
 def gate_status(results: dict[str, Any]) -> int:

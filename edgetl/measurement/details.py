@@ -24,6 +24,7 @@ from edgetl.measurement.latency import LatencyOptions
 from edgetl.measurement.reconcile import reconcile
 from edgetl.measurement.scenarios import MULTI_STREAM, measure_scenario
 from edgetl.measurement.sustained import sustain
+from edgetl.measurement.turns import in_turns
 from edgetl.progress import Advance
 
 _PERCENT = 100
@@ -67,12 +68,14 @@ class Subject:
     Attributes:
         image: uint8 ``[H, W, 3]``.
         pictures: encoded images, for what is measured end to end; may be none.
+        against: another engine with the same input, to take turns with.
     """
 
     engine: Engine
     contract: Contract
     image: np.ndarray
     pictures: Sequence[Path]
+    against: Engine | None = None
 
 
 def measure_details(context: Context, subject: Subject, wanted: Wanted) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def measure_details(context: Context, subject: Subject, wanted: Wanted) -> dict[
     A failure of one leaves the others alone.
     """
     session = subject.engine.open()
-    found: dict[str, Any] = {"threads": affinity.facts(subject.engine.spec.threads)}
+    found: dict[str, Any] = {"threads": affinity.facts(subject.engine.spec.threads, session.threads)}
     failed: list[str] = []
     for name, step in _steps(session, subject, wanted):
         title = name.replace("_", " ")
@@ -102,6 +105,8 @@ def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple
     )
     if subject.pictures:
         yield "end_to_end", lambda advance: _end_to_end(session, subject, options)
+    if (base := subject.against) is not None:
+        yield "against", lambda advance: _against(base, engine, image, advance)
     yield "energy", lambda advance: _energy(session, image)
     if wanted.minutes:
         minutes = wanted.minutes
@@ -122,6 +127,17 @@ def _file(engine: Engine) -> Path:
 def _end_to_end(session: Session, subject: Subject, options: LatencyOptions) -> Facts:
     pictures = read_pictures(subject.pictures, subject.contract)
     return measure_end_to_end(session, subject.contract, pictures, options=options).to_dict()
+
+
+def _against(base: Engine, engine: Engine, image: np.ndarray, advance: Advance) -> Facts:
+    turns = in_turns(base.open, engine.open, image, advance=advance)
+    return {
+        "digest": base.digest,
+        "target": base.name,
+        "bundle": str(base.folder),
+        "ratio": turns.ratio.to_dict(),
+        "launches": list(turns.launches),
+    }
 
 
 def _energy(session: Session, image: np.ndarray) -> Facts:

@@ -46,6 +46,7 @@ def find_there(
     samples: Sequence[Sample],
     wanted: Wanted,
     target: Target | None,
+    against: Path | None = None,
 ) -> Findings:
     """``findings.find`` on a device.
 
@@ -58,6 +59,7 @@ def find_there(
         request = {
             "verb": "bench",
             "bundle": _send_bundle(remote, bundle),
+            "against": _send_bundle(remote, against) if against else None,
             "blobs": f"{remote.hello['folder']}/blobs",
             "samples": [[sample.digest, sample.label] for sample in samples],
             "wanted": asdict(wanted),

@@ -100,7 +100,9 @@ def _bench(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str,
     samples = [Sample(str(blobs / digest), int(label), digest) for digest, label in request["samples"]]
     target = SimpleNamespace(**request["target"]) if request["target"] else None
     wanted = Wanted(**request["wanted"])
-    findings = find(context, Path(request["bundle"]), samples, wanted, target)  # type: ignore[arg-type]
+    against = Path(request["against"]) if request["against"] else None
+    bundle = Path(request["bundle"])
+    findings = find(context, bundle, samples, wanted, target, against)  # type: ignore[arg-type]
     if findings.predictions:
         np.save(out / LOGITS, findings.predictions.logits)
     return findings.to_dict()

@@ -29,6 +29,7 @@ from edgetl.backends.base import (
 from edgetl.backends.openvino.counters import layer_times, read_counters
 from edgetl.backends.openvino.devices import (
     ALLOW,
+    CPU,
     NPU,
     composite,
     family,
@@ -68,6 +69,8 @@ class OpenVinoSession(Session):
         self._input = self._request.get_input_tensor().data
         self._output = self._request.get_output_tensor().data
         self._refuse_other_device()
+        if family(spec.device) == CPU:
+            self.threads = int(self._compiled.get_property(props.inference_num_threads))
 
     def _run(self, images: UInt8) -> Float32:
         if len(images) == self._batch:

@@ -1,0 +1,104 @@
+"""Two engines in turns of a few runs each: the ratio of their latencies where neither can be timed alone.
+
+A machine's clock and neighbours change within a second. Turns of a
+quarter of a second leave 7 to 8 % of it in the ratio of an engine to itself, turns of four runs 0.2 to 0.6 %.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgetl.measurement.engine import Images, Runnable, as_batch, as_error
+from edgetl.measurement.repeats import over_repeats
+from edgetl.progress import Advance
+from edgetl.quantity import Quantity
+
+_RUNS = 4
+_WARM_UP = 40
+
+
+@dataclass(frozen=True)
+class Turns:
+    """New over base.
+
+    Attributes:
+        ratio: geometric mean over the launches, ``n`` of them, with Student's t interval.
+        launches: the median over the pairs of turns, of each launch.
+    """
+
+    ratio: Quantity
+    launches: tuple[float, ...]
+
+
+def in_turns(
+    base: Callable[[], Runnable],
+    new: Callable[[], Runnable],
+    image: Images,
+    launches: int = 6,
+    pairs: int = 60,
+    advance: Advance = lambda done, total: None,
+) -> Turns:
+    """Time both in turns; each launch loads both afresh, so that memory layout is part of the interval.
+
+    Args:
+        base: loads the engine that is compared with; ``new`` likewise.
+        image: ``uint8 [H, W, 3]``, or a batch ``[N, H, W, 3]`` for engines of that batch size.
+        advance: told launches done and to do.
+
+    Raises:
+        EdgetlError: if an engine can't be loaded, or fails.
+    """
+    batch = as_batch(image)
+    found = []
+    for index in range(launches):
+        advance(index, launches)
+        try:
+            found.append(_launch(base, new, batch, pairs, swapped=bool(index % 2)))
+        except Exception as error:
+            raise as_error("in turns", error)  # noqa: B904 - it keeps its own cause
+    return Turns(over_repeats(found), tuple(found))
+
+
+def _launch(
+    base: Callable[[], Runnable], new: Callable[[], Runnable], batch: Images, pairs: int, swapped: bool
+) -> float:
+    # Which is loaded first may decide where its weights lie.
+    if swapped:
+        second, first = new(), base()
+    else:
+        first, second = base(), new()
+    for engine in (first, second) * _WARM_UP:
+        engine.run(batch)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        ratios = [_pair(first, second, batch, new_first=bool(i % 2)) for i in range(pairs)]
+    finally:
+        if collecting:
+            gc.enable()
+    return float(np.exp(np.median(np.log(ratios))))
+
+
+def _pair(base: Runnable, new: Runnable, batch: Images, new_first: bool) -> float:
+    if new_first:
+        after = _turn(new, batch)
+        return after / _turn(base, batch)
+    before = _turn(base, batch)
+    return _turn(new, batch) / before
+
+
+def _turn(engine: Runnable, batch: Images) -> float:
+    """Median nanoseconds of a run; one untimed run first brings the engine back into the caches."""
+    clock = time.perf_counter_ns
+    engine.run(batch)
+    samples = []
+    for _ in range(_RUNS):
+        start = clock()
+        engine.run(batch)
+        samples.append(max(1, clock() - start))
+    return float(np.median(samples))
