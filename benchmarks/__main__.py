@@ -20,7 +20,7 @@ from edgetl.device.environment import environment
 from edgetl.errors import EdgetlError
 from edgetl.files import write_atomic
 
-AREAS = ("startup", "latency", "features", "int8", "memory", "train", "tensorrt", "npu")
+AREAS = ("startup", "latency", "features", "int8", "memory", "train", "tensorrt", "npu", "device")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

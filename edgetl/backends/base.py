@@ -254,6 +254,8 @@ class Backend(ABC):
     """Packages whose versions decide what ``quantize`` writes."""
     companions: tuple[str, ...] = ()
     """Patterns of files beside an engine that the device does not need, so that its size leaves them out."""
+    spins: bool = False
+    """Whether its runtime's threads spin on after an inference, and take time from what comes next."""
     analyses: bool = False
     """Whether ``analyse`` tells where a quantized model loses accuracy."""
     float_reference: tuple[str, str] = ("onnxruntime", "CPUExecutionProvider")

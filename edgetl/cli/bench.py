@@ -34,6 +34,9 @@ from edgetl.cli.text import interval, skipped_line
     "--on", multiple=True, metavar="DEVICE", help="Measure there, by name or ssh://user@host; repeatable."
 )
 @click.option(
+    "--brief", is_flag=True, help="Only accuracy, latency, throughput, placement, and what is asked for."
+)
+@click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=2.0,
@@ -72,6 +75,7 @@ def command(
     max_latency: float | None,
     max_fallback: float,
     on: tuple[str, ...],
+    brief: bool,
     seconds: float,
     minutes: float | None,
     reconcile: bool,
@@ -94,6 +98,7 @@ def command(
         against=against or (base.bundle(bundle) if base else None),
         max_latency=max_latency,
         max_fallback=max_fallback / 100,
+        brief=brief,
         seconds=seconds,
         minutes=minutes,
         reconcile=reconcile,

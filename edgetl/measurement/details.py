@@ -20,7 +20,7 @@ from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.measurement.cold_start import cold_start
 from edgetl.measurement.end_to_end import measure_end_to_end, read_pictures
 from edgetl.measurement.energy import measure_energy
-from edgetl.measurement.latency import LatencyOptions
+from edgetl.measurement.latency import SETTLING_SECONDS, LatencyOptions
 from edgetl.measurement.reconcile import reconcile
 from edgetl.measurement.scenarios import MULTI_STREAM, measure_scenario
 from edgetl.measurement.sustained import sustain
@@ -38,6 +38,7 @@ class Wanted:
 
     Attributes:
         again: take latencies anew even if the store has them.
+        brief: nothing but accuracy, latency, throughput and placement.
         seconds: how long a latency or a throughput is taken, at least.
         minutes: length of the sustained run; None for none.
         reconcile: run the vendor's own tool too.
@@ -45,6 +46,7 @@ class Wanted:
     """
 
     again: bool = True
+    brief: bool = False
     seconds: float = 2.0
     minutes: float | None = None
     reconcile: bool = False
@@ -97,17 +99,11 @@ def measure_details(context: Context, subject: Subject, wanted: Wanted) -> dict[
 
 
 def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple[str, Step]]:
-    engine, image, options = subject.engine, subject.image, wanted.options
-    yield "cold_start", lambda advance: cold_start(_file(engine), engine.spec, (1, *image.shape))
-    yield (
-        "multi_stream",
-        lambda advance: measure_scenario(MULTI_STREAM, engine.open(throughput=True), image, options=options),
-    )
-    if subject.pictures:
-        yield "end_to_end", lambda advance: _end_to_end(session, subject, options)
+    engine, image = subject.engine, subject.image
+    if not wanted.brief:
+        yield from _usual_steps(session, subject, wanted.options)
     if (base := subject.against) is not None:
         yield "against", lambda advance: _against(base, engine, image, advance)
-    yield "energy", lambda advance: _energy(session, image)
     if wanted.minutes:
         minutes = wanted.minutes
         yield (
@@ -120,6 +116,18 @@ def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple
         yield "reconciliation", lambda advance: _reconcile(session, engine, image)
 
 
+def _usual_steps(session: Session, subject: Subject, options: LatencyOptions) -> Iterator[tuple[str, Step]]:
+    engine, image = subject.engine, subject.image
+    yield "cold_start", lambda advance: cold_start(_file(engine), engine.spec, (1, *image.shape))
+    yield (
+        "multi_stream",
+        lambda advance: measure_scenario(MULTI_STREAM, engine.open(throughput=True), image, options=options),
+    )
+    if subject.pictures:
+        yield "end_to_end", lambda advance: _end_to_end(session, subject, options)
+    yield "energy", lambda advance: _energy(session, image)
+
+
 def _file(engine: Engine) -> Path:
     return engine.folder / engine.spec.file
 
@@ -130,7 +138,9 @@ def _end_to_end(session: Session, subject: Subject, options: LatencyOptions) -> 
 
 
 def _against(base: Engine, engine: Engine, image: np.ndarray, advance: Advance) -> Facts:
-    turns = in_turns(base.open, engine.open, image, advance=advance)
+    spins = any(get_backend(each.spec.backend).spins for each in (base, engine))
+    pause = SETTLING_SECONDS if spins else 0.0
+    turns = in_turns(base.open, engine.open, image, pause=pause, advance=advance)
     return {
         "digest": base.digest,
         "target": base.name,

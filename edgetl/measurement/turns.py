@@ -41,6 +41,7 @@ def in_turns(
     image: Images,
     launches: int = 6,
     pairs: int = 60,
+    pause: float = 0.0,
     advance: Advance = lambda done, total: None,
 ) -> Turns:
     """Time both in turns; each launch loads both afresh, so that memory layout is part of the interval.
@@ -48,6 +49,7 @@ def in_turns(
     Args:
         base: loads the engine that is compared with; ``new`` likewise.
         image: ``uint8 [H, W, 3]``, or a batch ``[N, H, W, 3]`` for engines of that batch size.
+        pause: seconds before each turn, for engines whose threads spin on after a run.
         advance: told launches done and to do.
 
     Raises:
@@ -58,17 +60,22 @@ def in_turns(
     for index in range(launches):
         advance(index, launches)
         try:
-            found.append(_launch(base, new, batch, pairs, swapped=bool(index % 2)))
+            found.append(_launch(base, new, batch, _Plan(pairs, pause, bool(index % 2))))
         except Exception as error:
             raise as_error("in turns", error)  # noqa: B904 - it keeps its own cause
     return Turns(over_repeats(found), tuple(found))
 
 
-def _launch(
-    base: Callable[[], Runnable], new: Callable[[], Runnable], batch: Images, pairs: int, swapped: bool
-) -> float:
+@dataclass(frozen=True)
+class _Plan:
+    pairs: int
+    pause: float
+    swapped: bool
+
+
+def _launch(base: Callable[[], Runnable], new: Callable[[], Runnable], batch: Images, plan: _Plan) -> float:
     # Which is loaded first may decide where its weights lie.
-    if swapped:
+    if plan.swapped:
         second, first = new(), base()
     else:
         first, second = base(), new()
@@ -77,24 +84,25 @@ def _launch(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        ratios = [_pair(first, second, batch, new_first=bool(i % 2)) for i in range(pairs)]
+        ratios = [_pair(first, second, batch, plan.pause, new_first=bool(i % 2)) for i in range(plan.pairs)]
     finally:
         if collecting:
             gc.enable()
     return float(np.exp(np.median(np.log(ratios))))
 
 
-def _pair(base: Runnable, new: Runnable, batch: Images, new_first: bool) -> float:
+def _pair(base: Runnable, new: Runnable, batch: Images, pause: float, new_first: bool) -> float:
     if new_first:
-        after = _turn(new, batch)
-        return after / _turn(base, batch)
-    before = _turn(base, batch)
-    return _turn(new, batch) / before
+        after = _turn(new, batch, pause)
+        return after / _turn(base, batch, pause)
+    before = _turn(base, batch, pause)
+    return _turn(new, batch, pause) / before
 
 
-def _turn(engine: Runnable, batch: Images) -> float:
+def _turn(engine: Runnable, batch: Images, pause: float) -> float:
     """Median nanoseconds of a run; one untimed run first brings the engine back into the caches."""
     clock = time.perf_counter_ns
+    time.sleep(pause)
     engine.run(batch)
     samples = []
     for _ in range(_RUNS):

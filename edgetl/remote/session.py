@@ -24,6 +24,7 @@ T = TypeVar("T")
 Content = Path | bytes
 
 _PATIENCE_SECONDS = 180.0
+_FIRST_TRIES = 4
 _PUT = 1 << 18
 _ROUNDS_OF_SENDING = 5
 _MISSING = re.compile(r"No module named '(\w+)'")
@@ -44,7 +45,7 @@ class Remote:
         self.device, self.observer = device, observer
         self.client = uuid.uuid4().hex
         self.reconnected = 0
-        self._connection: Connection | None = Connection(device.route)
+        self._connection: Connection | None = _first_connection(device)
         self.hello = self._connection.hello
         self._own_python = bool(self.hello["installed"])
         self._require_python()
@@ -244,6 +245,14 @@ class Remote:
                     raise DeviceError(f"{error}; gave up after {_PATIENCE_SECONDS:.0f} s") from error
                 time.sleep(wait)
                 wait = min(5.0, 1.5 * wait)
+
+
+def _first_connection(device: Device) -> Connection:
+    """A device that can't be reached is an error at once; one whose answer broke off is asked again."""
+    for _ in range(_FIRST_TRIES - 1):
+        with contextlib.suppress(ConnectionLostError):
+            return Connection(device.route)
+    return Connection(device.route)
 
 
 class _Replay:

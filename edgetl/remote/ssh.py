@@ -94,9 +94,10 @@ class Connection:
             self.write(b"%d\n" % len(agent) + agent)
             self.hello = self.ask("hello")
         except ConnectionLostError as error:
-            why = self._why()
+            why = self._why() or str(error)
             self.close()
-            raise DeviceError(why or str(error)) from error
+            broken = any(word in why for word in _BROKEN)
+            raise (ConnectionLostError if broken else DeviceError)(why) from error
         except BaseException:
             self.close()
             raise
@@ -206,6 +207,9 @@ class Connection:
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()]
         return explain(self._route, [line for line in lines if line])
 
+
+_BROKEN = ("closed", "reset", "Broken pipe", "banner exchange")
+"""Words of ssh about a connection that broke while it was made."""
 
 _REASONS: Mapping[str, str] = {
     "Host key verification failed": (

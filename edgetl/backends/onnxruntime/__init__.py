@@ -31,6 +31,7 @@ COMPILED = "model_ctx.onnx"
 class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
     extra = "onnxruntime"
+    spins = True
     quantizers = ("onnxruntime", "onnx")
 
     def available(self) -> Availability:

@@ -1,0 +1,45 @@
+"""Whether ``edgetl bench`` says the same when it is asked again."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+
+from benchmarks.bundles import bundles
+from benchmarks.goal import Goal
+from benchmarks.settings import CLI, Settings, python
+from edgetl.quantity import Quantity
+
+AREA = "device"
+_RUNS = 10
+
+
+def goals(settings: Settings) -> Iterator[Goal]:
+    runs = 3 if settings.quick else _RUNS
+    made = bundles(settings)
+    command = [*CLI, "bench", str(made.int8()), "--against", str(made.floating), "--brief", "--json"]
+    ratios = []
+    for number in range(runs):
+        settings.say(f"edgetl bench, run {number + 1} of {runs}")
+        answer = json.loads(python(command, store=settings.work / "store"))
+        ratios.append(Quantity.from_dict(answer["engines"][0]["against"]["ratio"]))
+    yield from _goals(ratios)
+
+
+def _goals(ratios: list[Quantity]) -> Iterator[Goal]:
+    values = [ratio.value for ratio in ratios]
+    pooled = statistics.median(values)
+    against = f"{len(ratios)} runs of edgetl bench INT8 --against FP32, each in a process of its own"
+    yield Goal(
+        AREA,
+        "spread of the paired ratio of two engines, max / min",
+        max(values) / min(values),
+        "",
+        against,
+        "<=",
+        1.05,
+        note=f"ratios {min(values):.4f} .. {max(values):.4f}",
+    )
+    held = [r.low is not None and r.high is not None and r.low <= pooled <= r.high for r in ratios]
+    yield Goal(AREA, "intervals that hold the pooled median", sum(held) / len(held), "", against, ">=", 0.9)
