@@ -22,6 +22,8 @@ from edgetl.errors import BackendError, EdgetlError, InputError
 LARGEST = 10
 """Layers that are shown for their constants alone."""
 
+_LONGEST_SIDECAR = 64 << 20
+
 _MODULES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 _LONG = ("demands", "summary")
 
@@ -44,6 +46,16 @@ def inspect(path: Path, *, all_layers: bool = False) -> dict[str, Any]:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist")
+    try:
+        return _inspect(path, all_layers)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"{path}: what lies beside its engine is damaged: {type(error).__name__}: {told}"
+        ) from error
+
+
+def _inspect(path: Path, all_layers: bool) -> dict[str, Any]:
     if path.is_file():
         if (what := _format(path)) is None:
             raise InputError(
@@ -74,8 +86,9 @@ _NOT_LOADED = _Loaded()
 def _load(bundle: Path, manifest: Manifest) -> _Loaded:
     try:
         session = open_session(bundle, manifest)
-        clock = getattr(session, "layer_times", dict)
-        return _Loaded(session.precision().to_dict(), session.placement().to_dict(), clock())
+        listed = (bundle / manifest.engine.file).with_name(LAYERS).is_file()
+        times = {layer.name: layer.ms for layer in session.layer_times()} if listed else {}
+        return _Loaded(session.precision().to_dict(), session.placement().to_dict(), times)
     except EdgetlError as error:
         return _told(bundle, manifest, f"not loaded here: {error}")
 
@@ -146,6 +159,8 @@ def _sidecar(file: Path, name: str) -> dict[str, Any] | None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _LONGEST_SIDECAR:
+        raise BackendError(f"{path} is damaged: it is too large")
     try:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -12,8 +12,9 @@ import numpy as np
 from edgetl.backends import get_backend
 from edgetl.backends.base import EngineSpec
 from edgetl.bundle.check import check_files
+from edgetl.bundle.golden import read_golden
 from edgetl.bundle.manifest import Manifest
-from edgetl.bundle.verify import read_golden
+from edgetl.bundle.runtime import runtime_errors
 from edgetl.bundle.write import PORTABLE, TRAINED_ON, Content, write_bundle
 from edgetl.context import Context
 from edgetl.data import Dataset
@@ -41,8 +42,9 @@ def rebuild_bundle(context: Context, bundle: Path, out: Path) -> dict[str, Any]:
     with context.observer.stage(f"build {manifest.target} on this device"):
         engine = _build(context, bundle, manifest)
         images, expected = read_golden(bundle, manifest)
-        session = engine.open()
-        outputs = np.concatenate([session.run(image[None]) for image in images])
+        with runtime_errors("run", engine.folder / engine.spec.file):
+            session = engine.open()
+            outputs = np.concatenate([session.run(image[None]) for image in images])
     difference = _require_same(bundle, outputs, expected)
     [speed] = measure_speed(context, [engine], images[0], again=True)
     if isinstance(speed, str):
@@ -96,7 +98,7 @@ def _require_same(bundle: Path, outputs: np.ndarray, expected: np.ndarray) -> di
     if outputs.shape != expected.shape:
         raise BundleError(f"{bundle}: the new engine has {outputs.shape[1]} outputs, not {expected.shape[1]}")
     largest = float(np.abs(outputs - expected).max())
-    allowed = TOLERANCE * float(expected.std())
+    allowed = TOLERANCE * float(expected.std(dtype=np.float64))
     if not largest <= allowed:  # NaN is not either
         raise BundleError(
             f"{bundle}: the engine built here differs from the golden output by {largest:.3g} "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgetl.backends import get_backend
-from edgetl.backends.base import Float32, Session
+from edgetl.backends.base import EngineSpec, Float32, Session, failed
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
 from edgetl.contract import preprocess
 from edgetl.contract.image import Source
-from edgetl.errors import BundleError
+from edgetl.errors import BackendError, BundleError, EdgetlError
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,18 @@ class Model:
 
         Raises:
             UnreadableImageError: if it can't be decoded.
+            BundleError: if the engine has other outputs than the labels.
+            BackendError: if it fails, or its answer is no number.
         """
-        row: Float32 = self.session.run(preprocess(source, self.contract)[None])[0]
+        image = preprocess(source, self.contract)
+        with runtime_errors("run", self.bundle / self.manifest.engine.file):
+            row: Float32 = self.session.run(image[None])[0]
+        if row.shape != (len(self.labels),):
+            raise BundleError(
+                f"{self.bundle}: the engine gives {list(row.shape)} outputs for {len(self.labels)} labels"
+            )
+        if not np.isfinite(row).all():
+            raise BackendError(f"{self.bundle}: the engine's answer is not finite")
         return row
 
     def predict(self, source: Source) -> Prediction:
@@ -83,8 +94,34 @@ def load(bundle: str | Path) -> Model:
 
 def open_session(bundle: Path, manifest: Manifest) -> Session:
     """A session for a bundle whose files were checked."""
-    spec = manifest.engine
-    return get_backend(spec.backend).load(bundle / spec.file, spec)
+    return load_engine(bundle / manifest.engine.file, manifest.engine)
+
+
+def load_engine(engine: Path, spec: EngineSpec) -> Session:
+    """A session for an engine that may have been made to fail.
+
+    Raises:
+        BackendError: if it can't be loaded.
+        MissingDependencyError: if its runtime is not installed.
+    """
+    backend = get_backend(spec.backend)
+    with runtime_errors("load", engine):
+        return backend.load(engine, spec)
+
+
+@contextlib.contextmanager
+def runtime_errors(verb: str, engine: Path) -> Iterator[None]:
+    """Whatever a runtime throws at an engine that is not what it seems becomes one line.
+
+    Raises:
+        BackendError: in its place.
+    """
+    try:
+        yield
+    except EdgetlError:
+        raise
+    except Exception as error:  # runtimes' errors share no base class
+        raise failed(verb, engine, error) from error
 
 
 def prediction(logits: Float32, labels: Sequence[str]) -> Prediction:

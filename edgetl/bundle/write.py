@@ -14,7 +14,7 @@ import numpy as np
 
 from edgetl.backends.base import PORTABLE as PORTABLE_NAME
 from edgetl.backends.base import EngineSpec, Float32, UInt8
-from edgetl.bundle.manifest import NAME, Manifest
+from edgetl.bundle.manifest import NAME, Manifest, parse_manifest
 from edgetl.bundle.sbom import sbom
 from edgetl.contract import Contract
 from edgetl.files import atomic_folder, relative_files, sha256_file
@@ -61,20 +61,28 @@ class Content:
 
 
 def write_bundle(content: Content, out: Path) -> Path:
-    """Write a bundle folder at ``out``, replacing a former one in a single step."""
+    """Write a bundle folder at ``out``, replacing a former one in a single step.
+
+    Raises:
+        BundleError: if its manifest would be refused when it is read, as for an option that names a library.
+    """
     with atomic_folder(out, NAME) as folder:
         shutil.copytree(content.engine, folder / ENGINE, ignore=shutil.ignore_patterns("entry.json"))
         (folder / "portable").mkdir()
         shutil.copyfile(content.portable, folder / PORTABLE)
         (folder / "golden").mkdir()
-        np.save(folder / GOLDEN_INPUT, content.golden_input)
-        np.save(folder / GOLDEN_OUTPUT, content.golden_output)
+        np.save(folder / GOLDEN_INPUT, np.ascontiguousarray(content.golden_input))
+        np.save(folder / GOLDEN_OUTPUT, np.ascontiguousarray(content.golden_output))
         (folder / MEASUREMENTS).write_text(json.dumps(content.measurements, indent=1, sort_keys=True) + "\n")
-        (folder / TRAINED_ON).write_text("".join(f"{digest}\n" for digest in sorted(content.trained_on)))
+        (folder / TRAINED_ON).write_bytes(
+            b"".join(f"{digest}\n".encode() for digest in sorted(content.trained_on))
+        )
         (folder / SBOM).write_text(
             json.dumps(sbom(content.target, content.versions), indent=1, sort_keys=True) + "\n"
         )
-        (folder / NAME).write_text(_manifest(content, folder).to_json())
+        sealed = _manifest(content, folder).to_json().encode()
+        parse_manifest(sealed)
+        (folder / NAME).write_bytes(sealed)
     return out
 
 

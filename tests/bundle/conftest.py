@@ -65,7 +65,7 @@ def _rewrite(bundle: Path, change: Change) -> None:
     del document["digest"]
     change(document)
     document["digest"] = digest_of(document)
-    (bundle / NAME).write_text(json.dumps(document))
+    (bundle / NAME).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def _refresh(bundle: Path) -> None:

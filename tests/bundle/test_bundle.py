@@ -116,14 +116,18 @@ def test_an_engine_that_answers_otherwise(bundle: Path, refresh: Any, refused: A
     assert "golden replay differs" in refused(lambda: verify(bundle))
 
 
-def test_an_engine_of_another_size(bundle: Path, contract: Contract, rewrite: Any, refused: Any) -> None:
+def test_an_engine_of_another_size(
+    bundle: Path, contract: Contract, rewrite: Any, refresh: Any, refused: Any
+) -> None:
     other = replace(contract, height=31, width=31)
 
     def forge(document: dict[str, Any]) -> None:
         document["contract"], document["contract_fingerprint"] = other.to_dict(), other.fingerprint
 
     rewrite(bundle, forge)
-    assert "contract" in refused(lambda: load(bundle))
+    np.save(bundle / "golden/input.npy", np.zeros((4, 31, 31, 3), np.uint8))
+    refresh(bundle)
+    assert "the contract says (31, 31, 3)" in refused(lambda: load(bundle))
 
 
 def test_more_labels_than_outputs(bundle: Path, rewrite: Any, refresh: Any, refused: Any) -> None:

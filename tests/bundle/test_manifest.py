@@ -23,7 +23,23 @@ def setting(*path: str, value: Any) -> Change:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/etc/passwd", "a/../b", "a\\b", "..\\x", "C:x", "", ".", "./a", "a//b", "a/", "a\0b", 3, None],
+    [
+        "../x",
+        "/etc/passwd",
+        "a/../b",
+        "a\\b",
+        "..\\x",
+        "C:x",
+        "",
+        ".",
+        "./a",
+        "a//b",
+        "a/",
+        "a" * 256,
+        "a/" * 9 + "b",
+        3,
+        None,
+    ],
 )
 @pytest.mark.parametrize("where", ["files", "engine"])
 def test_paths_that_leave_the_bundle(bundle: Path, name: Any, where: str, rewrite: Any, refused: Any) -> None:

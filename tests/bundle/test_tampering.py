@@ -43,7 +43,7 @@ def test_a_missing_file(bundle: Path, refused: Any) -> None:
 def test_an_extra_file(bundle: Path, name: str, refused: Any) -> None:
     (bundle / name).parent.mkdir(parents=True, exist_ok=True)
     (bundle / name).write_text("x")
-    assert name in refused(lambda: check_files(bundle))
+    assert name.removesuffix("/er") in refused(lambda: check_files(bundle))
 
 
 @pytest.mark.parametrize("name", ["engine/model.bin", NAME, "engine", "new"])
