@@ -254,6 +254,9 @@ class Backend(ABC):
     """Packages whose versions decide what ``quantize`` writes."""
     companions: tuple[str, ...] = ()
     """Patterns of files beside an engine that the device does not need, so that its size leaves them out."""
+    bundle_options: frozenset[str] | None = None
+    """Options that a bundle may hand to the runtime; None for all. Runtimes have others, which name libraries
+    to load and files to write: these stay in the hands of whoever owns the device."""
     spins: bool = False
     """Whether its runtime's threads spin on after an inference, and take time from what comes next."""
     analyses: bool = False

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from edgetl.backends import backend_names, get_backend
 from edgetl.errors import BundleError
 
 MAX_THREADS = 256
@@ -26,76 +27,6 @@ _FOREIGN = re.compile(r'[\\:*?"<>|]')
 
 _VALUE = re.compile(r"-?\d{1,4}(\.\d{1,9})?|[A-Za-z]\w{0,39}", re.ASCII)
 """A number below ten thousand, or one word."""
-
-_OPTIONS = {
-    "onnxruntime": frozenset(
-        {
-            "session.disable_cpu_ep_fallback",
-            "session.disable_prepacking",
-            "session.disable_quant_qdq",
-            "session.enable_quant_qdq_cleanup",
-            "session.inter_op.allow_spinning",
-            "session.intra_op.allow_spinning",
-            "session.qdqisint8allowed",
-            "session.set_denormal_as_zero",
-            "session.use_device_allocator_for_initializers",
-            "cudnn_conv_algo_search",
-            "cudnn_conv_use_max_workspace",
-            "device_id",
-            "device_type",
-            "disable_dynamic_shapes",
-            "enable_cuda_graph",
-            "intra_op_num_threads",
-            "num_of_threads",
-            "num_streams",
-            "precision",
-            "prefer_nhwc",
-            "trt_builder_optimization_level",
-            "trt_cuda_graph_enable",
-            "trt_fp16_enable",
-            "trt_int8_enable",
-            "use_tf32",
-        }
-    ),
-    "openvino": frozenset(
-        {
-            "allow_fallback",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE",
-            "ENABLE_CPU_PINNING",
-            "ENABLE_HYPER_THREADING",
-            "EXECUTION_MODE_HINT",
-            "INFERENCE_NUM_THREADS",
-            "INFERENCE_PRECISION_HINT",
-            "LP_TRANSFORMS_MODE",
-            "MODEL_PRIORITY",
-            "NPU_TURBO",
-            "NUM_STREAMS",
-            "PERFORMANCE_HINT",
-            "PERFORMANCE_HINT_NUM_REQUESTS",
-            "SCHEDULING_CORE_TYPE",
-        }
-    ),
-    "qnn": frozenset(
-        {
-            "device_id",
-            "enable_htp_fp16_precision",
-            "htp_arch",
-            "htp_performance_mode",
-            "qnn_context_priority",
-            "rpc_control_latency",
-            "soc_model",
-            "vtcm_mb",
-        }
-    ),
-    "rknn": frozenset({"soc"}),
-    "tensorrt": frozenset({"contexts", "cuda_graph"}),
-    "tensorrt-rtx": frozenset({"contexts", "cuda_graph"}),
-    "litert": frozenset[str](),
-    "ethosu": frozenset[str](),
-}
-"""Options that a bundle may hand to a runtime, by backend. Runtimes have others, which name libraries to load
-and files to read and write: these stay in the hands of whoever owns the device. An installed package's
-backend answers for its own."""
 
 
 def require_plain(value: Any, depth: int = 0) -> None:
@@ -147,7 +78,7 @@ def require_options(backend: str, options: Mapping[str, Any]) -> None:
     Raises:
         BundleError: naming the first.
     """
-    allowed = _OPTIONS.get(backend)
+    allowed = get_backend(backend).bundle_options if backend in backend_names() else None
     for name, value in options.items():
         if not isinstance(value, str | int | float):
             raise BundleError(f"option {shortened(name)} is neither text nor a number")

@@ -28,6 +28,8 @@ from edgetl.measurement.turns import in_turns
 from edgetl.progress import Advance
 
 _PERCENT = 100
+_PAIRS_PER_SECOND = 30
+_FEWEST_PAIRS = 8
 Facts = Mapping[str, Any]
 Step = Callable[[Advance], Facts]
 
@@ -103,7 +105,8 @@ def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple
     if not wanted.brief:
         yield from _usual_steps(session, subject, wanted.options)
     if (base := subject.against) is not None:
-        yield "against", lambda advance: _against(base, engine, image, advance)
+        pairs = max(_FEWEST_PAIRS, round(_PAIRS_PER_SECOND * wanted.seconds))
+        yield "against", lambda advance: _against(base, engine, image, pairs, advance)
     if wanted.minutes:
         minutes = wanted.minutes
         yield (
@@ -137,10 +140,10 @@ def _end_to_end(session: Session, subject: Subject, options: LatencyOptions) -> 
     return measure_end_to_end(session, subject.contract, pictures, options=options).to_dict()
 
 
-def _against(base: Engine, engine: Engine, image: np.ndarray, advance: Advance) -> Facts:
+def _against(base: Engine, engine: Engine, image: np.ndarray, pairs: int, advance: Advance) -> Facts:
     spins = any(get_backend(each.spec.backend).spins for each in (base, engine))
     pause = SETTLING_SECONDS if spins else 0.0
-    turns = in_turns(base.open, engine.open, image, pause=pause, advance=advance)
+    turns = in_turns(base.open, engine.open, image, pairs=pairs, pause=pause, advance=advance)
     return {
         "digest": base.digest,
         "target": base.name,

@@ -42,7 +42,8 @@ def changed_images(rows: Sequence[Row], images: Path | None) -> Html:
     engines = [(row, changes) for row, changes in engines if changes or "changed" in row.source]
     title = "Images whose prediction changed"
     if not any(changes for _, changes in engines):
-        words = "No prediction changed." if engines else "Changed predictions were not recorded."
+        compared = any(row.agreement for row, _ in engines)
+        words = "No prediction changed." if compared else "Predictions were not compared with FP32's."
         return titled("changed", title, paragraph(words))
     places = shares([len(changes) for _, changes in engines], MOST_PICTURES)
     content: list[Html] = []

@@ -28,9 +28,11 @@ def per_class(rows: Sequence[Row], results: Mapping[str, Any]) -> Html:
     measures = [
         el("th", m, scope="col", class_="num") for _ in columns for m in ("Precision", "Recall", "F1")
     ]
-    counts = [el("th", name, scope="col", class_="num", rowspan="2") for name in ("Trained on", "Tested on")]
+    any_trained = any(text(section(trained, label), "train") for label in labels)
+    named = ("Trained on", "Tested on") if any_trained else ("Tested on",)
+    counts = [el("th", name, scope="col", class_="num", rowspan="2") for name in named]
     head = [el("tr", el("th", "Class", scope="col", rowspan="2"), *counts, *group), el("tr", *measures)]
-    body = [_class_row(label, columns, section(trained, label)) for label in labels]
+    body = [_class_row(label, columns, section(trained, label) if any_trained else None) for label in labels]
     table = el("table", el("thead", *head), el("tbody", *body), class_="wide")
     sizes = counted(len(labels), "class", "classes")
     return titled(
@@ -42,7 +44,7 @@ def per_class(rows: Sequence[Row], results: Mapping[str, Any]) -> Html:
 
 
 def _class_row(
-    label: str, columns: Sequence[tuple[str, dict[str, Mapping[str, Any]]]], trained: Mapping[str, Any]
+    label: str, columns: Sequence[tuple[str, dict[str, Mapping[str, Any]]]], trained: Mapping[str, Any] | None
 ) -> Html:
     support = next((text(entries[label], "support") for _, entries in columns if label in entries), "")
     cells = [
@@ -50,7 +52,8 @@ def _class_row(
         for _, entries in columns
         for measure in ("precision", "recall", "f1")
     ]
-    counts = [el("td", value or "–", class_="num") for value in (text(trained, "train"), support)]
+    sizes = [support] if trained is None else [text(trained, "train"), support]
+    counts = [el("td", value or "–", class_="num") for value in sizes]
     return el("tr", el("th", label, scope="row"), *counts, *cells)
 
 

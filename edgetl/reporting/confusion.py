@@ -29,7 +29,7 @@ def heat_maps(labels: Sequence[str], matrices: Sequence[tuple[str, Matrix]]) -> 
         return None
     size = len(labels)
     names = _unique([inert(label) for label in labels])
-    traces = [t for i, (_, counts) in enumerate(matrices) for t in _pair(names, counts, visible=i == 0)]
+    traces = [t for i, (_, counts) in enumerate(matrices) for t in _pair(names, counts, engine=i)]
     worst = max((z for trace in traces[1::2] for z in trace["z"] if z), default=1.0)
     layout = base_layout("predicted", "truth", 760 if size > 30 else 480)
     layout["xaxis"] |= _class_axis(names)
@@ -42,7 +42,7 @@ def heat_maps(labels: Sequence[str], matrices: Sequence[tuple[str, Matrix]]) -> 
     return {"data": traces, "layout": layout}
 
 
-def _pair(names: list[str], counts: Matrix, visible: bool) -> list[Figure]:
+def _pair(names: list[str], counts: Matrix, engine: int) -> list[Figure]:
     diagonal: list[tuple[int, int, int | None]] = [(i, i, row[i]) for i, row in enumerate(counts)]
     # The empty cells make every class known to the second trace; else Plotly stretches cells over gaps.
     off: list[tuple[int, int, int | None]] = [(i, i, None) for i in range(len(counts))]
@@ -52,7 +52,8 @@ def _pair(names: list[str], counts: Matrix, visible: bool) -> list[Figure]:
         {
             "type": "heatmap",
             "coloraxis": axis,
-            "visible": visible,
+            "visible": engine == 0,
+            "meta": engine,
             "x": [names[j] for _, j, _ in cells],
             "y": [names[i] for i, _, _ in cells],
             "z": [None if n is None else round(n / totals[i], 4) for i, _, n in cells],

@@ -7,16 +7,14 @@ from typing import Any
 
 from edgetl.reporting.markup import Html, clean, el
 from edgetl.reporting.read import Row, items, mappings, number, quantity, section, text
-from edgetl.reporting.sections import boxed, kind_badge, paragraph, titled
+from edgetl.reporting.sections import boxed, paragraph, titled
 from edgetl.reporting.text import (
     MEGABYTES,
-    MILLISECONDS,
     NBSP,
     PERCENT,
     SECONDS,
     counted,
     in_prose,
-    note,
     significant,
 )
 from edgetl.reporting.verdict import gaps
@@ -28,7 +26,7 @@ _STATES = {
     "uncompiled": "not compiled: the device's own compiler has yet to take it",
 }
 
-_WRITTEN = ("cpu", "memory", "load", "virtual", "versions", "warnings")
+_WRITTEN = ("cpu", "memory", "load", "virtual", "temperature_c", "versions", "warnings")
 """Parts of the environment that have rows of their own."""
 
 
@@ -59,7 +57,8 @@ def plain(value: object) -> str:
 
 def making(rows: Sequence[Row], results: Mapping[str, Any]) -> Html:
     """Data, training, export and, engine by engine, the build."""
-    content: list[object] = [el("h3", "Data"), _data(section(results, "dataset"))]
+    notes = [*items(section(results, "dataset"), "notes"), *items(results, "notes")]
+    content: list[object] = [el("h3", "Data"), _data(section(results, "dataset"), notes)]
     train, export = section(results, "train"), section(results, "export")
     if train:
         content += [el("h3", "Training"), _training(train)]
@@ -73,7 +72,7 @@ def making(rows: Sequence[Row], results: Mapping[str, Any]) -> Html:
     return titled("making", "How it was made", *content)
 
 
-def _data(dataset: Mapping[str, Any]) -> Html:
+def _data(dataset: Mapping[str, Any], notes: Sequence[object]) -> Html:
     sizes = [
         f"{name} {size:,.0f}" for name in ("train", "val", "test") if (size := number(dataset.get(name)))
     ]
@@ -84,7 +83,7 @@ def _data(dataset: Mapping[str, Any]) -> Html:
         ("Folder", text(dataset, "root")),
         ("Digest", el("code", text(dataset, "digest")) if text(dataset, "digest") else ""),
     ]
-    pairs += [("Note", clean(remark)) for remark in items(dataset, "notes")]
+    pairs += [("Note", clean(remark)) for remark in notes]
     return facts(pairs, "Data")
 
 
@@ -135,7 +134,7 @@ def _export(export: Mapping[str, Any]) -> Html:
 
 
 def _builds(rows: Sequence[Row]) -> Html:
-    names = ("Engine", "Recipe", "Bundle", "Size", "Cold start", "Placement", "Time")
+    names = ("Engine", "Recipe", "Bundle", "Size", "Time")
     head = el("tr", *(el("th", name, scope="col") for name in names))
     body = [_build_row(row) for row in rows]
     return boxed(
@@ -145,30 +144,13 @@ def _builds(rows: Sequence[Row]) -> Html:
 
 def _build_row(row: Row) -> Html:
     source = row.source
-    cold = source.get("cold_start_ms")
-    cold_q, cold_ms = quantity(cold), _figure(cold)
     cells: list[object] = [
         text(source, "recipe") or "–",
         text(source, "bundle") or "–",
         MEGABYTES.full(row.size_bytes) if row.size_bytes is not None else "–",
-        MILLISECONDS.full(cold_ms) if cold_ms is not None else "not measured",
-        _placement(section(source, "placement")),
         _durations(section(source, "seconds")) or "–",
     ]
-    marked = [el("td", value) for value in cells]
-    if cold_q:
-        marked[3] = el("td", cells[3], kind_badge(cold_q), title=note(cold_q, MILLISECONDS))
-    return el("tr", el("th", row.name, scope="row"), *marked)
-
-
-def _placement(placement: Mapping[str, Any]) -> str:
-    shares = [
-        f"{PERCENT.full(value)} of {name}"
-        for name in ("nodes", "time")
-        if (value := _figure(placement.get(f"share_of_{name}"))) is not None
-    ]
-    device = text(placement, "device")
-    return f"{', '.join(shares)} on {device or 'the device'}" if shares else "not measured"
+    return el("tr", el("th", row.name, scope="row"), *(el("td", value) for value in cells))
 
 
 def _engine_build(row: Row) -> tuple[Html, Html]:
@@ -207,19 +189,35 @@ def contract(results: Mapping[str, Any]) -> Html:
 
 def environment(results: Mapping[str, Any]) -> Html:
     machine = section(results, "environment")
-    warnings = [el("li", clean(warning)) for warning in items(machine, "warnings")]
-    notice = el("div", el("ul", *warnings), class_="warnings", role="note") if warnings else None
+    pairs = [*machine_facts(machine), ("edgetl", text(results, "edgetl"))]
+    return titled("environment", "Environment", warnings(machine), facts(pairs, "Environment"))
+
+
+def warnings(machine: Mapping[str, Any]) -> Html | None:
+    """What makes a machine unfit to measure on; None if nothing does."""
+    lines = [el("li", clean(warning)) for warning in items(machine, "warnings")]
+    return el("div", el("ul", *lines), class_="warnings", role="note") if lines else None
+
+
+def machine_facts(machine: Mapping[str, Any]) -> list[Fact]:
+    """An environment of the document, line by line."""
     cpu = section(machine, "cpu")
-    memory, clock = number(section(machine, "memory").get("total_mb")), number(cpu.get("mhz"))
+    memory, heat = number(section(machine, "memory").get("total_mb")), number(machine.get("temperature_c"))
+    clocks = [
+        f"{before}{value:,.0f}{NBSP}MHz"
+        for key, before in (("mhz", ""), ("max_mhz", "at most "), ("allowed_mhz", "allowed "))
+        if (value := number(cpu.get(key)))
+    ]
     load = [float(value) for value in items(machine, "load") if number(value) is not None]
     pairs: list[Fact] = [
         ("processor", plain(cpu.get("model"))),
         ("cores in use", plain(cpu.get("usable"))),
         ("instruction sets", plain(cpu.get("isa"))),
-        ("clock", f"{clock:,.0f}{NBSP}MHz" if clock else plain(None)),
+        ("clock", ", ".join(clocks) or plain(None)),
         ("frequency governor", plain(cpu.get("governor"))),
         ("memory", f"{memory / 1024:.1f}{NBSP}GiB" if memory else plain(None)),
         ("load at the start", significant(load[0], 2) if load else plain(None)),
+        ("temperature", f"{heat:.0f}{NBSP}°C" if heat is not None else plain(None)),
         ("virtual machine", plain(machine.get("virtual") or "no")),
     ]
     pairs += [
@@ -227,9 +225,8 @@ def environment(results: Mapping[str, Any]) -> Html:
         for key, value in machine.items()
         if value is not None and key not in _WRITTEN
     ]
-    pairs += [(clean(name), plain(version)) for name, version in section(machine, "versions").items()]
-    pairs.append(("edgetl", text(results, "edgetl")))
-    return titled("environment", "Environment", notice, facts(pairs, "Environment"))
+    versions = section(machine, "versions").items()
+    return pairs + [(clean(name), plain(version)) for name, version in versions if name != "edgetl"]
 
 
 def skipped(results: Mapping[str, Any]) -> Html:

@@ -18,17 +18,31 @@ from edgetl.errors import InputError
 from edgetl.reporting import facts, sections
 from edgetl.reporting.changed import changed_images
 from edgetl.reporting.classes import per_class
+from edgetl.reporting.endurance import endurance
+from edgetl.reporting.energy import energy
 from edgetl.reporting.estimates import estimates
 from edgetl.reporting.layer_errors import layer_errors
 from edgetl.reporting.markup import Html, el, join, json_block
+from edgetl.reporting.placement import placement
 from edgetl.reporting.plots import Figure, plotly_js
 from edgetl.reporting.read import SCHEMA, rows, section, text
+from edgetl.reporting.reconciliation import reconciliation
+from edgetl.reporting.roofline import roofline
+from edgetl.reporting.scenarios import scenarios
+from edgetl.reporting.transfer import transfer
 from edgetl.reporting.verdict import verdict
 
 _CONTENTS = (
     ("summary", "Summary"),
     ("trade-off", "Trade-off"),
+    ("device", "Host and device"),
     ("latency", "Latency"),
+    ("scenarios", "Ways to run"),
+    ("endurance", "Endurance"),
+    ("energy", "Energy"),
+    ("reconciliation", "Vendor's tool"),
+    ("placement", "Placement"),
+    ("roofline", "Roofline"),
     ("confusion", "Confusion"),
     ("refit", "Head refit"),
     ("errors", "Errors by layer"),
@@ -84,14 +98,24 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
     drawn = {
         "trade-off": sections.trade_off(table),
         "latency": sections.latency(table),
+        "endurance": endurance(table),
+        "placement": placement(table),
+        "roofline": roofline(table),
         "confusion": sections.confusions(table, results),
-        "refit": sections.refit(table),
+        "refit": sections.refit(table, results),
         "errors": layer_errors(table),
     }
+    plain = {
+        "summary": sections.summary(table),
+        "device": transfer(table),
+        "scenarios": scenarios(table),
+        "energy": energy(table),
+        "reconciliation": reconciliation(table),
+        "estimates": estimates(table),
+    }
+    made = plain | {name: part for name, (part, _) in drawn.items()}
     parts = [
-        sections.summary(table),
-        *(part for part, _ in drawn.values()),
-        estimates(table),
+        *(made[name] for name, _ in _CONTENTS if name in made),
         changed_images(table, images),
         per_class(table, results),
         facts.making(table, results),
@@ -121,9 +145,13 @@ def _header(results: Mapping[str, Any], present: Sequence[str]) -> Html:
 
 def _dataset_name(results: Mapping[str, Any]) -> str:
     """The last part of the dataset's root; a folder with a general name says little, so with its parent."""
-    parts = [part for part in text(section(results, "dataset"), "root").replace("\\", "/").split("/") if part]
+    parts = [
+        part
+        for part in text(section(results, "dataset"), "root").replace("\\", "/").split("/")
+        if part not in ("", ".")
+    ]
     kept = 2 if parts and parts[-1] in ("images", "data", "train") else 1
-    return "/".join(parts[-kept:]) or "Images"
+    return "/".join(parts[-kept:]) or "No images"
 
 
 def _date(created: str) -> str:

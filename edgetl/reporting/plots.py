@@ -84,7 +84,7 @@ def trade_off(rows: Sequence[Row]) -> Figure | None:
         return None
     x = [row.p50.value for row in rows if row.p50 and row.accuracy]
     layout = base_layout("p50 latency, ms (lower is better)", "accuracy, %", 440)
-    layout["xaxis"] |= _scale(x)
+    layout["xaxis"] |= scale(x)
     return {"data": traces, "layout": layout}
 
 
@@ -133,7 +133,7 @@ def latency_curves(rows: Sequence[Row]) -> Figure | None:
         return None
     traces = [trace for row in shown for trace in _curve(row, look[row.name])]
     layout = base_layout("latency, ms", "share of calls at most this long", 420)
-    layout["xaxis"] |= _scale([extreme for row in shown for extreme in (min(row.samples), max(row.samples))])
+    layout["xaxis"] |= scale([extreme for row in shown for extreme in (min(row.samples), max(row.samples))])
     layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1.02]}
     return {"data": traces, "layout": layout}
 
@@ -222,7 +222,7 @@ def layer_errors(engines: Sequence[tuple[str, Sequence[tuple[str, Quantity, Quan
     if not any(trace["x"] for trace in traces):
         return None
     layout = base_layout("layer, in order", "error: 1 − cosine to float (simulated)", 380)
-    layout["yaxis"] |= _scale([error for trace in traces for error in trace["y"]])
+    layout["yaxis"] |= scale([error for trace in traces for error in trace["y"]])
     return {"data": traces, "layout": layout}
 
 
@@ -230,7 +230,7 @@ def _dot(colour: str, symbol: str) -> Figure:
     return {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}}
 
 
-def _scale(values: Sequence[float]) -> Figure:
+def scale(values: Sequence[float]) -> Figure:
     """A logarithmic axis where the values span more than a factor of five, else one that starts at zero."""
     if min(values) > 0 and max(values) > _LOG_RATIO * min(values):
         ticks = _ticks(min(values), max(values))

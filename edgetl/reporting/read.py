@@ -46,6 +46,11 @@ class Row:
     error: str | None
     source: Mapping[str, Any]
 
+    @property
+    def undone(self) -> str:
+        """What an ``error`` means: an engine that was sent to a device was made."""
+        return "measured" if section(self.source, "device") else "made"
+
     def quantities(self) -> Iterator[tuple[str, Quantity]]:
         """The numbers there are, with what they are called in a sentence."""
         named = (

@@ -7,9 +7,9 @@ from typing import Any
 
 from edgetl.quantity import Quantity
 from edgetl.reporting import confusion, plots
-from edgetl.reporting.markup import Html, el
+from edgetl.reporting.markup import Html, clean, el
 from edgetl.reporting.plots import Figure
-from edgetl.reporting.read import Row, class_names, quantity, section, text
+from edgetl.reporting.read import Row, class_names, items, quantity, section, text
 from edgetl.reporting.text import (
     MEGABYTES,
     MILLISECONDS,
@@ -69,6 +69,52 @@ def figure(name: str, alternative: str, caption: object) -> Html:
     return el("figure", plot, el("figcaption", caption))
 
 
+def switches(name: str, engines: Sequence[str]) -> Html | None:
+    """Buttons that show one engine's traces of a figure (those with its number as ``meta``) at a time."""
+    if len(engines) < 2:
+        return None
+    buttons = [
+        el("button", engine, type="button", aria_pressed="true" if i == 0 else "false")
+        for i, engine in enumerate(engines)
+    ]
+    which = f"plot-{name}"
+    return el("div", *buttons, class_="switches", role="group", aria_label="Engine", data_switches=which)
+
+
+def table_of(
+    heads: tuple[str, Sequence[str], Sequence[str]], body: Sequence[Html], label: str, fit: bool = False
+) -> Html:
+    """A boxed table; ``heads`` are that of the rows' own headings, then of numbers, then of words.
+
+    What follows a comma in the heading of numbers is their unit, small below it.
+    """
+    first, numbers, words = heads
+    head = el(
+        "tr",
+        el("th", first, scope="col"),
+        *map(number_head, numbers),
+        *(el("th", name, scope="col") for name in words),
+    )
+    return boxed(el("table", el("thead", head), el("tbody", *body), class_="wide"), label, fit=fit)
+
+
+def number_head(name: str) -> Html:
+    """``"Idle, W"`` with its unit small below it."""
+    title, _, unit = name.partition(", ")
+    return el("th", title, el("small", unit) if unit else None, scope="col", class_="num")
+
+
+def count_cell(n: int) -> Html:
+    """A sample size; a dash where it is not told."""
+    return el("td", f"{n:,}" if n else "–", class_="num")
+
+
+def remarks(lines: Sequence[object]) -> Html | None:
+    """A plain list, each line once."""
+    kept = [el("li", clean(line)) for line in dict.fromkeys(map(str, lines))]
+    return el("ul", *kept, class_="plain") if kept else None
+
+
 def kind_badge(value: Quantity) -> Html | None:
     """Nothing for a measured number, its kind for any other."""
     if value.kind == "measured":
@@ -119,7 +165,9 @@ def _summary_row(row: Row) -> Html:
     name = el("th", "FP32" if row.reference else row.name, backend, scope="row")
     style = "reference" if row.reference else None
     if row.error:
-        return el("tr", name, el("td", f"Could not be made: {row.error}", colspan="11", class_="error"))
+        return el(
+            "tr", name, el("td", f"Could not be {row.undone}: {row.error}", colspan="11", class_="error")
+        )
     own = [el("td", "–", class_="num none")] * 2 if row.reference else None
     size = el("td", NOT_MEASURED, class_="num none")
     if row.size_bytes is not None:
@@ -182,7 +230,8 @@ def latency(rows: Sequence[Row]) -> tuple[Html, Figure | None]:
         "steady engine; a long upper tail is jitter. Click a name to hide or show its curve."
     )
     place = figure("latency", "Latency distributions. " + "; ".join(spoken), caption)
-    return titled("latency", "Latency distribution", place), drawing
+    notes = remarks([f"{row.name}: {note}" for row in rows for note in items(row.source, "latency_notes")])
+    return titled("latency", "Latency distribution", place, notes), drawing
 
 
 def confusions(rows: Sequence[Row], results: Mapping[str, Any]) -> tuple[Html, Figure | None]:
@@ -194,13 +243,7 @@ def confusions(rows: Sequence[Row], results: Mapping[str, Any]) -> tuple[Html, F
     drawing = confusion.heat_maps(labels, matrices)
     if drawing is None:
         return titled("confusion", "Confusion matrices", paragraph("None in this document.")), None
-    buttons = [
-        el("button", name, type="button", aria_pressed="true" if i == 0 else "false")
-        for i, (name, _) in enumerate(matrices)
-    ]
-    switches = el(
-        "div", *buttons, class_="switches", role="group", aria_label="Engine", data_switches="plot-confusion"
-    )
+    choice = switches("confusion", [name for name, _ in matrices])
     words = [(name, confusion.worst(labels, counts) or "none") for name, counts in matrices]
     caption = (
         "Blue: right, orange: wrong. Colour is the share of the true class; the two scales differ, so that "
@@ -211,10 +254,11 @@ def confusions(rows: Sequence[Row], results: Mapping[str, Any]) -> tuple[Html, F
     listing = [el("li", el("strong", name), f": {worst}") for name, worst in words]
     heading = el("h3", "Most frequent confusions, truth → predicted (images)")
     frequent = [heading, el("ul", *listing, class_="plain")]
-    return titled("confusion", "Confusion matrices", switches, place, *frequent), drawing
+    return titled("confusion", "Confusion matrices", choice, place, *frequent), drawing
 
 
-def refit(rows: Sequence[Row]) -> tuple[Html, Figure | None]:
+def refit(rows: Sequence[Row], results: Mapping[str, Any]) -> tuple[Html | None, Figure | None]:
+    """None where nothing was trained: a bundle alone does not tell whether its head was fitted again."""
     pairs = []
     for row in rows:
         source = section(row.source, "refit")
@@ -222,6 +266,8 @@ def refit(rows: Sequence[Row]) -> tuple[Html, Figure | None]:
         if before and after:
             pairs.append((row.name, before, after))
     drawing = plots.refit(pairs)
+    if drawing is None and not section(results, "train"):
+        return None, None
     if drawing is None:
         return titled("refit", "Head refit", paragraph("No head was fitted again after quantization.")), None
     head = el(

@@ -49,6 +49,10 @@ RATE = Unit(1, significant, "/s")
 TIMES = Unit(1, lambda x: fixed(x, 2), "×")
 MEGABYTES = Unit(1e-6, lambda x: fixed(x, 1), f"{NBSP}MB")
 SECONDS = Unit(1, significant, f"{NBSP}s")
+WATTS = Unit(1, significant, f"{NBSP}W")
+JOULES = Unit(1, significant, f"{NBSP}J")
+TERA_OPS = Unit(1, significant, f"{NBSP}TOPS")
+GIGABYTES_PER_S = Unit(1, significant, f"{NBSP}GB/s")
 
 
 def signed(value: float, unit: Unit) -> str:

@@ -41,7 +41,6 @@ def document(make_results: Callable[..., Document]) -> Document:
         "latency_samples_ms": [],
         "throughput_per_s": None,
         "speedup": None,
-        "cold_start_ms": None,
         "standing": "there is no NPU here",
         "estimate": {"source": "Compiler 5", "note": "its own model of the hardware", **estimate},
         "error_analysis": {
@@ -136,3 +135,26 @@ def test_an_estimate_is_one_whatever_the_document_calls_it(document: Document) -
     stream = io.StringIO()
     render_summary(document, Console(file=stream, width=120))
     assert "6.87‡" in stream.getvalue()
+
+
+def test_what_else_was_timed(make_bench: Callable[..., Document]) -> None:
+    """Each quantity of the new sections stands in a cell of its own, with its kind."""
+    results = make_bench(("orin",), kind="simulated")
+    engine = results["engines"][0]
+    shown = {
+        "device": ("accuracy", "device"),
+        "scenarios": ("throughput_per_s", "multi_stream", "end_to_end", "cold_start"),
+        "endurance": ("sustained",),
+        "energy": ("energy",),
+        "reconciliation": ("reconciliation",),
+    }
+    single = [engine["latency_ms"][name] for name in ("p50", "p90", "p99")]
+    for quantity in [*quantities([engine[name] for names in shown.values() for name in names]), *single]:
+        quantity["kind"] = "simulated"
+    reader = Cells()
+    reader.feed(page(results, None))
+    for name, fields in shown.items():
+        expected = len(quantities([engine[field] for field in fields])) + (3 if name == "scenarios" else 0)
+        marked = [cell for cell in reader.cells if cell[0] == name and "kind" in cell[2]]
+        assert len(marked) == expected, name
+        assert all("simulated" in text for _, _, _, text in marked)

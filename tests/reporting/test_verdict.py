@@ -57,7 +57,9 @@ def test_a_real_drop_and_a_gain_are_called_so() -> None:
 
 def test_no_winner_is_said() -> None:
     assert "No engine could be made." in verdict(document(engine("a", None, error="no driver")))
-    assert "none can be called the best" in verdict(document(engine("a", None, "none")))
+    assert "none can be called the best" in verdict(
+        document(engine("a", None, "none"), engine("b", None, "none"))
+    )
     assert "left after the gates" in verdict(document(engine("a", q(1.0), "failed")))
     assert verdict({}) == "No engine is in this document."
 

@@ -28,6 +28,7 @@ class EthosUBackend(Backend):
 
     name = "ethosu"
     extra = "ethosu"
+    bundle_options = frozenset()
     int8_head = "all"
     companions = (INTEGER, "*.c", "*.h")
     quantizers = LiteRtBackend.quantizers

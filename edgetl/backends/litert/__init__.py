@@ -22,6 +22,7 @@ _PRECISIONS = ("int8", "f32")
 class LiteRtBackend(Backend):
     name = "litert"
     extra = "litert"
+    bundle_options = frozenset()
     int8_head = "all"
     quantizers = ("onnxruntime", "onnx")
 

@@ -32,6 +32,35 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
     extra = "onnxruntime"
     spins = True
+    bundle_options = frozenset(
+        {
+            "cudnn_conv_algo_search",
+            "cudnn_conv_use_max_workspace",
+            "device_id",
+            "device_type",
+            "disable_dynamic_shapes",
+            "enable_cuda_graph",
+            "intra_op_num_threads",
+            "num_of_threads",
+            "num_streams",
+            "precision",
+            "prefer_nhwc",
+            "session.disable_cpu_ep_fallback",
+            "session.disable_prepacking",
+            "session.disable_quant_qdq",
+            "session.enable_quant_qdq_cleanup",
+            "session.inter_op.allow_spinning",
+            "session.intra_op.allow_spinning",
+            "session.qdqisint8allowed",
+            "session.set_denormal_as_zero",
+            "session.use_device_allocator_for_initializers",
+            "trt_builder_optimization_level",
+            "trt_cuda_graph_enable",
+            "trt_fp16_enable",
+            "trt_int8_enable",
+            "use_tf32",
+        }
+    )
     quantizers = ("onnxruntime", "onnx")
 
     def available(self) -> Availability:

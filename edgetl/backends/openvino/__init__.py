@@ -38,6 +38,24 @@ if TYPE_CHECKING:
 class OpenVinoBackend(Backend):
     name = "openvino"
     extra = "openvino"
+    bundle_options = frozenset(
+        {
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE",
+            "ENABLE_CPU_PINNING",
+            "ENABLE_HYPER_THREADING",
+            "EXECUTION_MODE_HINT",
+            "INFERENCE_NUM_THREADS",
+            "INFERENCE_PRECISION_HINT",
+            "LP_TRANSFORMS_MODE",
+            "MODEL_PRIORITY",
+            "NPU_TURBO",
+            "NUM_STREAMS",
+            "PERFORMANCE_HINT",
+            "PERFORMANCE_HINT_NUM_REQUESTS",
+            "SCHEDULING_CORE_TYPE",
+            "allow_fallback",
+        }
+    )
     quantizers = ("nncf", "onnx", "onnxruntime")
     float_reference = ("openvino", "CPU")
 

@@ -30,6 +30,18 @@ _SIMULATED = 200
 class QnnBackend(Backend):
     name = "qnn"
     extra = "qnn"
+    bundle_options = frozenset(
+        {
+            "device_id",
+            "enable_htp_fp16_precision",
+            "htp_arch",
+            "htp_performance_mode",
+            "qnn_context_priority",
+            "rpc_control_latency",
+            "soc_model",
+            "vtcm_mb",
+        }
+    )
     dialect = "qnn"
     int8_head = "all"
     quantizers = ("onnxruntime", "onnx")

@@ -36,6 +36,7 @@ class RknnBackend(Backend):
 
     name = "rknn"
     extra = ""
+    bundle_options = frozenset({"soc"})
     int8_head = "all"
     quantizers = ("onnxruntime", "onnx")
     analyses = True

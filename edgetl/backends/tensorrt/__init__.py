@@ -34,6 +34,7 @@ class TensorRtBackend(Backend):
 
     name = "tensorrt"
     extra = "tensorrt"
+    bundle_options = frozenset({"contexts", "cuda_graph"})
     dialect = "tensorrt"
     int8_head = "inputs"
     quantizers = ("onnxruntime", "onnx")

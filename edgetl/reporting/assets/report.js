@@ -57,7 +57,7 @@
     const buttons = [...group.querySelectorAll("button")];
     buttons.forEach((button, chosen) => button.addEventListener("click", () => {
       buttons.forEach((other, i) => other.setAttribute("aria-pressed", String(i === chosen)));
-      entry.data = entry.data.map((trace, i) => ({ ...trace, visible: Math.floor(i / 2) === chosen }));
+      entry.data = entry.data.map((trace) => ({ ...trace, visible: trace.meta === chosen }));
       draw(entry);
     }));
   }
