@@ -286,5 +286,5 @@ def report(results: PathLike, out: PathLike | None = None, *, images: PathLike |
 
     document = read_results(Path(results))
     folder = Path(results) if Path(results).is_dir() else Path(results).parent
-    root = Path(images or document["dataset"]["root"])
+    root = Path(images or (document.get("dataset") or {}).get("root") or ".")
     return write_report(document, Path(out) if out else folder / "report.html", images=root)

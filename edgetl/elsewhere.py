@@ -20,6 +20,7 @@ from edgetl.errors import BackendError, EdgetlError, InputError, MissingDependen
 from edgetl.findings import Findings, Wanted, bundled_engine
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy
+from edgetl.quantity import Kind
 from edgetl.remote.bundles import facts_of, find_there, rebuild_there
 from edgetl.remote.devices import Device
 from edgetl.results import Measured, Scene, engine_section, read_document, transfer_section
@@ -51,6 +52,7 @@ class _Here:
 
     predictions: Predictions | None
     by: str
+    kind: Kind = "measured"
 
 
 def fitting(
@@ -157,7 +159,8 @@ def _here(context: Context, bundle: Path, manifest: Manifest, samples: Sequence[
         except (BackendError, MissingDependencyError) as error:
             engine = replace(engine, standing=Standing("simulated", False, str(error), loads=False))
             by = f"its simulator, {engine.answering().spec.backend}"
-        return _Here(measure_accuracy(context, engine, samples, manifest.contract), by)
+        found = measure_accuracy(context, engine, samples, manifest.contract)
+        return _Here(found, by, engine.standing.kind)
     except EdgetlError as error:
         return _Here(None, str(error))
 
@@ -168,7 +171,9 @@ def _facts(
     name = {"name": there.name}
     if isinstance(findings, EdgetlError):
         return name
-    lost = transfer_section(samples, here.predictions, findings.predictions, findings.standing.kind)
+    lost = transfer_section(
+        samples, here.predictions, findings.predictions, here.kind, findings.standing.kind
+    )
     return {
         **name,
         "environment": dict(findings.environment),

@@ -12,14 +12,12 @@ from edgetl.backends.base import EngineSpec
 from edgetl.context import Context
 from edgetl.device.lock import measuring_alone
 from edgetl.errors import EdgetlError
-from edgetl.measurement.probe import Probed
-from edgetl.measurement.probing import probe_with
+from edgetl.measurement.probe import Probed, probe_with
 from edgetl.remote.bundles import probe_there
 from edgetl.remote.devices import Device
 from edgetl.roofline.bound import Peak, roofline
 from edgetl.roofline.cost import layer_costs
 from edgetl.roofline.probe_network import write_probe
-from edgetl.roofline.probing import as_peak
 
 if TYPE_CHECKING:
     from edgetl.profiles import Target
@@ -94,6 +92,15 @@ def _roofline(
     except EdgetlError as error:
         return {"reason": str(error)}
     return roofline(costs, peak, section.get("layer_times") or (), latency["p50"]["value"])
+
+
+def as_peak(probed: Probed, source: str) -> Peak:
+    """What was probed, as the roofline takes it."""
+    caches = tuple((size, speed.value) for size, speed in probed.caches)
+    tops, floats, memory = (
+        q.value if q else None for q in (probed.tops, probed.float_tops, probed.bandwidth)
+    )
+    return Peak(tops, floats, memory, source, "measured", caches)
 
 
 def _parts(machine: str, spec: EngineSpec) -> dict[str, Any]:

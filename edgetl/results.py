@@ -165,11 +165,16 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
 
 
 def transfer_section(
-    samples: Sequence[Sample], here: Predictions | None, there: Predictions | None, kind: Kind
+    samples: Sequence[Sample],
+    here: Predictions | None,
+    there: Predictions | None,
+    kind_here: Kind,
+    kind: Kind,
 ) -> dict[str, Any]:
     """What is lost from the host to a device: both through the same bundle, on the same images.
 
     Args:
+        kind_here: "simulated" where a simulator answered for the engine.
         kind: of what was found on the device.
     """
     names = ("accuracy", "drop_points", "agreement", "max_abs", "mean_abs")
@@ -182,7 +187,7 @@ def transfer_section(
     apart = np.abs(np.stack([own[row] for row in rows]) - np.stack([theirs[row] for row in rows]))
     found = Quantity(float(apart.max()), None, None, len(rows), kind)
     return {
-        "accuracy": proportion(int((before == truth).sum()), len(truth)).to_dict(),
+        "accuracy": proportion(int((before == truth).sum()), len(truth), kind_here).to_dict(),
         "drop_points": replace(drop, kind=kind).to_dict(),
         "agreement": replace(agree, kind=kind).to_dict(),
         "max_abs": found.to_dict(),

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgetl.backends import get_backend
+from edgetl.backends.base import EngineSpec
+from edgetl.contract.stream import usable_cores
 from edgetl.errors import EdgetlError, InputError
 from edgetl.measurement.engine import Images, Runnable
 from edgetl.measurement.latency import LatencyOptions, measure
@@ -60,6 +63,43 @@ class Probed:
         return cls(quantity("tops"), quantity("float_tops"), quantity("bandwidth_gbps"), tuple(caches))
 
 
+@dataclass(frozen=True)
+class ProbeNetwork:
+    """One network in two precisions: ``uint8 [1, side, side, 3]`` to ``float32 [1, 256]``.
+
+    Attributes:
+        int8: QDQ, unsigned activations and signed weights.
+        floating: its float twin.
+        macs: multiply-accumulates of one run.
+    """
+
+    int8: Path
+    floating: Path
+    macs: int
+    side: int
+
+
+def probe_with(network: ProbeNetwork, backend: str, device: str, float_precision: str = "f32") -> Probed:
+    """What a device of this machine reaches through a backend; takes about half a minute.
+
+    Args:
+        device: the runtime's name of it. The bandwidth is measured where that is the CPU, since copies
+            made by the CPU tell nothing of another device's memory.
+        float_precision: of the engine's float layers: ``f32``, ``f16`` or ``bf16``.
+
+    Raises:
+        InputError: if there is no such backend.
+        MissingDependencyError: if its engine is not installed.
+        BackendError: if it can't load an ONNX on that device, or fails.
+    """
+    int8 = _peak(backend, device, network, network.int8, "int8", float_precision)
+    floating = _peak(backend, device, network, network.floating, float_precision, float_precision)
+    if not device.upper().startswith("CPU"):
+        return Probed(int8, floating, None)
+    threads = usable_cores()
+    return Probed(int8, floating, memory_bandwidth(threads), tuple(cache_bandwidths(threads)))
+
+
 def peak_ops(session: Runnable, macs: int, image: Images) -> Quantity:
     """TOPS that an engine reaches, two operations a multiply-accumulate, by its p50.
 
@@ -78,6 +118,18 @@ def peak_ops(session: Runnable, macs: int, image: Images) -> Quantity:
     low = tera / p50.high if p50.high else None
     high = tera / p50.low if p50.low else None
     return Quantity(tera / p50.value, low, high, p50.n)
+
+
+def _peak(
+    backend: str, device: str, network: ProbeNetwork, model: Path, precision: str, float_precision: str
+) -> Quantity | None:
+    """TOPS in a precision; None where the engine does not compute in it."""
+    spec = EngineSpec(backend, model.name, precision, float_precision, device)
+    session = get_backend(backend).load(model, spec)
+    if session.precision().used != precision:
+        return None
+    image = np.random.default_rng(0).integers(0, 256, (network.side, network.side, 3), np.uint8)
+    return peak_ops(session, network.macs, image)
 
 
 def memory_bandwidth(threads: int, working_set: int | None = None) -> Quantity:

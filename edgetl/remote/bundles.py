@@ -18,8 +18,7 @@ from edgetl.data import Sample
 from edgetl.errors import BundleError, InputError
 from edgetl.files import atomic_folder, relative_files
 from edgetl.findings import Findings, Wanted
-from edgetl.measurement.probe import Probed
-from edgetl.measurement.probing import ProbeNetwork
+from edgetl.measurement.probe import Probed, ProbeNetwork
 from edgetl.progress import Observer
 from edgetl.remote.devices import Device
 from edgetl.remote.session import Remote
@@ -75,7 +74,7 @@ def find_there(
 def probe_there(
     device: Device, observer: Observer, network: ProbeNetwork, spec: EngineSpec
 ) -> tuple[str, Probed]:
-    """The device's fingerprint, and its peaks through an engine; see ``measurement.probing``.
+    """The device's fingerprint, and its peaks through an engine; see ``measurement.probe``.
 
     Raises:
         DeviceError: if the device can't be reached, or the engine can't run there.

@@ -20,7 +20,7 @@ from edgetl.device.lock import measuring_alone
 from edgetl.errors import EdgetlError, MissingDependencyError
 from edgetl.files import write_atomic
 from edgetl.findings import Wanted, find
-from edgetl.measurement.probing import ProbeNetwork, probe_with
+from edgetl.measurement.probe import ProbeNetwork, probe_with
 from edgetl.progress import Advance
 from edgetl.rebuilding import rebuild_bundle
 from edgetl.store import Store

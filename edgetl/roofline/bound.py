@@ -25,7 +25,7 @@ class Peak:
         float_tops: the same in the float precision that the engine's float layers have.
         bandwidth_gbps: of its memory, in 10^9 bytes a second, read and written together.
         source: where the figures are from.
-        kind: "measured" by ``probing.probe``, "estimated" from a data sheet.
+        kind: "measured" by ``measurement.probe``, "estimated" from a data sheet.
         caches: ``(bytes, GB/s)``: the bandwidth of what fits into so many bytes. Empty where it is not known:
             all data is then taken to cross the memory bus.
     """

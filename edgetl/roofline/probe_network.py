@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetl.errors import needs
-from edgetl.measurement.probing import ProbeNetwork
+from edgetl.measurement.probe import ProbeNetwork
 
 if TYPE_CHECKING:
     import onnx

@@ -9,12 +9,11 @@ import pytest
 
 from edgetl.backends import get_backend
 from edgetl.backends.base import EngineSpec, Session
-from edgetl.measurement import probing as measured
+from edgetl.measurement import probe as measured
 from edgetl.measurement.engine import Images, Runnable
-from edgetl.measurement.probe import Probed
-from edgetl.measurement.probing import ProbeNetwork
+from edgetl.measurement.probe import Probed, ProbeNetwork, probe_with
+from edgetl.peaks import as_peak
 from edgetl.quantity import Quantity
-from edgetl.roofline import probing
 from edgetl.roofline.cost import layer_costs
 from edgetl.roofline.probe_network import write_probe
 
@@ -66,7 +65,9 @@ def test_the_same_bytes_every_time_and_any_size(network: ProbeNetwork, tmp_path:
     assert sum(cost.macs for cost in layer_costs(larger.int8)) == larger.macs
 
 
-def peaks_of(monkeypatch: pytest.MonkeyPatch, device: str, float_precision: str) -> tuple[Probed, list[int]]:
+def peaks_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, device: str, float_precision: str
+) -> tuple[Probed, list[int]]:
     """A probe without its timings: what is timed, and with how many multiply-accumulates."""
     timed: list[int] = []
 
@@ -80,24 +81,26 @@ def peaks_of(monkeypatch: pytest.MonkeyPatch, device: str, float_precision: str)
     monkeypatch.setattr(
         measured, "cache_bandwidths", lambda threads: [(1 << 20, Quantity(90.0, None, None, 21))]
     )
-    return probing.probe("onnxruntime", device, float_precision, side=7), timed
+    return probe_with(write_probe(folder, side=7), "onnxruntime", device, float_precision), timed
 
 
 def test_a_probe_has_both_peaks_and_the_bandwidths(
-    monkeypatch: pytest.MonkeyPatch, network: ProbeNetwork
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: ProbeNetwork
 ) -> None:
     pytest.importorskip("onnxruntime")
-    probed, timed = peaks_of(monkeypatch, "CPUExecutionProvider", "f32")
+    probed, timed = peaks_of(tmp_path, monkeypatch, "CPUExecutionProvider", "f32")
     assert timed == [network.macs // 16] * 2  # 7x7 pixels instead of 28x28
-    peak = probing.as_peak(probed, "probed")
+    peak = as_peak(probed, "probed")
     assert (peak.tops, peak.float_tops, peak.bandwidth_gbps) == (0.5, 0.5, 20.0)
     assert (peak.kind, peak.source, peak.caches) == ("measured", "probed", ((1 << 20, 90.0),))
 
 
-def test_a_precision_that_the_engine_does_not_use_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_the_engine_does_not_use_has_no_peak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
-    probed, timed = peaks_of(monkeypatch, "CPUExecutionProvider", "bf16")
+    probed, timed = peaks_of(tmp_path, monkeypatch, "CPUExecutionProvider", "bf16")
     assert len(timed) == 1
     assert probed.tops is not None
     assert probed.float_tops is None
-    assert probing.as_peak(probed, "probed").float_tops is None
+    assert as_peak(probed, "probed").float_tops is None
