@@ -14,7 +14,7 @@ from edgetl.findings import Findings, _standing
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import Speed
 
-SPEED = Speed(None, None, {"used": "int8"}, {"device": "CPU"}, (), {}, "2026-01-01T00:00:00+00:00")
+SPEED = Speed(None, None, {"used": "int8"}, {"device": "CPU"}, {}, "2026-01-01T00:00:00+00:00")
 
 
 def test_numbers_of_another_machine_are_said_to_be() -> None:

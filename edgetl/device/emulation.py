@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import threading
 from pathlib import Path
 
 _NAME = "qemu-"
 
 
-def emulator() -> str | None:
+def emulator(root: Path = Path("/")) -> str | None:
     """Name of the emulating program (QEMU's user mode); None on a real processor, or where it can't be told.
 
-    QEMU shows a process its own ``/proc/self`` as the real one's would be, so a child is looked at.
+    QEMU shows a process a ``/proc/self/exe`` as it would be on a real processor, but not those of its threads.
+
+    Args:
+        root: the folder that holds ``proc``.
     """
-    if not hasattr(os, "fork"):
-        return None
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    try:
-        name = Path(f"/proc/{child}/exe").readlink().name
-    except OSError:
-        return None
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    return name if name.startswith(_NAME) else None
+    for link in ("thread-self/exe", f"self/task/{threading.get_native_id()}/exe"):
+        try:
+            name = (root / "proc" / link).readlink().name
+        except OSError:
+            continue
+        if name.startswith(_NAME):
+            return name
+    return None

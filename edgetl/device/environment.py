@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -68,7 +69,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         ``versions`` of installed packages and ``warnings``: why it is not fit to measure on.
     """
     uname = os.uname() if hasattr(os, "uname") else None
-    machine = uname.machine if uname else os.environ.get("PROCESSOR_ARCHITECTURE", "unknown")
+    machine = platform.machine() or "unknown"
     cpuinfo = read_cpuinfo(root)
     jetson = read_jetson(root)
     facts: dict[str, Any] = {
@@ -83,7 +84,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "temperature_c": _thousandth(map(read_number, thermometers(root))),
         "virtual": virtual_machine(root, cpuinfo),
-        "emulated": emulator(),
+        "emulated": emulator(root),
         "container": _container(root),
         "load": _load(root),
         "versions": _versions(),

@@ -36,18 +36,18 @@ class Speed:
         throughput: a quantity's form, images a second; None where nothing was timed.
         precision: read back from the runtime.
         placement: read back from the runtime.
-        layer_times: see ``backends.base.LayerTime``; empty where the runtime does not tell.
         speedup: paired ratio of the reference's latency to this engine's, by reference name.
         measured_at: UTC, ISO 8601.
+        layer_times: see ``backends.base.LayerTime``; empty where the runtime does not tell.
     """
 
     latency: Mapping[str, Any] | None
     throughput: Mapping[str, Any] | None
     precision: Mapping[str, Any]
     placement: Mapping[str, Any]
-    layer_times: Sequence[Mapping[str, Any]]
     speedup: Mapping[str, Any]
     measured_at: str
+    layer_times: Sequence[Mapping[str, Any]] = ()
 
 
 def measure_accuracy(
@@ -143,7 +143,6 @@ def untimed(engine: Engine) -> Speed:
         throughput=None,
         precision=session.precision().to_dict(),
         placement=session.placement().to_dict(),
-        layer_times=(),
         speedup={},
         measured_at=_now(),
     )
