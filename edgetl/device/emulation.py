@@ -11,7 +11,7 @@ _NAME = "qemu-"
 def emulator(root: Path = Path("/")) -> str | None:
     """Name of the emulating program (QEMU's user mode); None on a real processor, or where it can't be told.
 
-    QEMU shows a process a ``/proc/self/exe`` as it would be on a real processor, but not those of its threads.
+    QEMU shows a process the ``/proc/self/exe`` of a real processor, but not so those of its threads.
 
     Args:
         root: the folder that holds ``proc``.

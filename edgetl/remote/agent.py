@@ -109,7 +109,7 @@ class Agent:
             "machine": os.uname().machine,
             "folder": str(self.root),
             "environment": str(self.root / "environment"),
-            "installed": (self.root / "environment" / "bin" / "python").exists(),
+            "installed": (self.root / "environment" / "installed").exists(),
             "free_bytes": shutil.disk_usage(self.root).free,
         }
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 _WORDS = 400
+_MADE = "made"
+INSTALLED = "installed"
+"""A file of the environment once packages were installed into it."""
 
 
 def main() -> None:
@@ -30,16 +33,18 @@ def install(environment: Path, packages: list[str]) -> dict[str, Any]:
     """Make the environment unless it is there, and install into it."""
     python = environment / "bin" / "python"
     try:
-        if not python.exists():
-            venv.create(environment, with_pip=True, system_site_packages=True, symlinks=True)
+        if not (environment / _MADE).exists():  # or one that was killed half-way
+            venv.create(environment, with_pip=True, system_site_packages=True, symlinks=True, clear=True)
+            (environment / _MADE).touch()
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         return {
-            "error": f"no environment could be made ({_line(error)}); Debian's package for it is python3-venv"
+            "failed": f"no environment could be made ({_line(error)}); Debian's package for it is python3-venv"
         }
     if done.returncode != 0:
-        return {"error": f"pip could not install {', '.join(packages)}: {_line(done.stderr)}"}
+        return {"failed": f"pip could not install {', '.join(packages)}: {_line(done.stderr)}"}
+    (environment / INSTALLED).touch()
     return {"python": str(python)}
 
 

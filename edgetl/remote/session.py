@@ -159,8 +159,8 @@ class Remote:
             raise
         with contextlib.suppress(DeviceError):
             self.ask("clean", days=0, jobs=[job])
-        if "error" in result:
-            raise DeviceError(self._explained(str(result["error"])))
+        if "failed" in result:
+            raise DeviceError(self._explained(str(result["failed"])))
         return result
 
     def _explained(self, said: str) -> str:

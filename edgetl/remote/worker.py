@@ -73,14 +73,14 @@ def _answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         context = Context(Store(folder.parent.parent / "store"), Journal(folder / "journal.jsonl"))
         return _JOBS[request["verb"]](context, folder / "out", request)
     except MissingDependencyError as error:
-        return {"error": f"No module named '{error.package}'"}
+        return {"failed": f"No module named '{error.package}'"}
     except EdgetlError as error:
-        return {"error": str(error)}
+        return {"failed": str(error)}
     except Exception as error:  # the host shows it; the traceback is in the job's output
         import traceback
 
         traceback.print_exc()
-        return {"error": f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"}
+        return {"failed": f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"}
 
 
 def _facts(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str, Any]:

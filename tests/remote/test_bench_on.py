@@ -19,6 +19,8 @@ from edgetl.remote.agent import FOLDER
 from edgetl.remote.devices import Device, add_device, route_to
 from tests.boards.sshd import Sshd
 
+QUICK: dict[str, Any] = {"brief": True, "seconds": 0.05}
+
 
 def engine_of(results: dict[str, Any]) -> dict[str, Any]:
     [engine] = results["engines"]
@@ -27,9 +29,9 @@ def engine_of(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_same_accuracy_there_as_here(board: Sshd, bundle: Path, image_folder: Path) -> None:
-    here = engine_of(api.bench(bundle, image_folder))
+    here = engine_of(api.bench(bundle, image_folder, **QUICK))
     add_device(Device("desk", route_to(board.url)))
-    results = api.bench(bundle, image_folder, on=["desk"])
+    results = api.bench(bundle, image_folder, on=["desk"], **QUICK)
     there = engine_of(results)
     assert there["accuracy"] == here["accuracy"] and there["confusion"] == here["confusion"]
     assert there["latency_ms"]["p50"]["kind"] == "measured" and there["latency_ms"]["p50"]["value"] > 0
@@ -47,7 +49,7 @@ def test_the_same_accuracy_there_as_here(board: Sshd, bundle: Path, image_folder
 def test_devices_are_one_table_and_fail_alone(board: Sshd, bundle: Path) -> None:
     add_device(Device("desk", route_to(board.url)))
     add_device(Device("gone", route_to("ssh://root@127.0.0.1:1")))
-    good, bad = api.bench(bundle, on=["desk", "gone", "desk"])["engines"]
+    good, bad = api.bench(bundle, on=["desk", "gone", "desk"], **QUICK)["engines"]
     assert good["error"] is None and good["latency_ms"] and good["device"]["name"] == "desk"
     assert bad["device"] == {"name": "gone"} and bad["gate"] == "failed"
     assert "refuses connections" in bad["error"]
