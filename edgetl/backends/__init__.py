@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from importlib import import_module, metadata
 
 from edgetl.backends.base import Backend
@@ -19,6 +21,11 @@ _BUILT_IN = {
     "tensorrt-rtx": "edgetl.backends.tensorrt:TensorRtRtxBackend",
 }
 _GROUP = "edgetl.backends"
+
+# Runtimes report their use to their makers, and leave identifiers in the user's home, unless they are told
+# not to before they are imported. OpenVINO does without its reporter where that can't be imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def backend_names() -> list[str]:

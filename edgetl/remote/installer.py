@@ -39,9 +39,7 @@ def install(environment: Path, packages: list[str]) -> dict[str, Any]:
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        return {
-            "failed": f"no environment could be made ({_line(error)}); Debian's package for it is python3-venv"
-        }
+        return {"failed": f"no environment could be made ({_line(error)}); Debian has it in python3-venv"}
     if done.returncode != 0:
         return {"failed": f"pip could not install {', '.join(packages)}: {_line(done.stderr)}"}
     (environment / INSTALLED).touch()
