@@ -23,6 +23,7 @@ from edgetl.measurement.stage import measure_accuracy
 from edgetl.quantity import Kind
 from edgetl.remote.bundles import facts_of, find_there, rebuild_there
 from edgetl.remote.devices import Device
+from edgetl.remote.session import cancel_all
 from edgetl.results import Measured, Scene, engine_section, read_document, transfer_section
 
 if TYPE_CHECKING:
@@ -101,7 +102,11 @@ def visit(
     here = _here(context, bundle, manifest, samples)
     find = partial(_find, context, bundle, samples, wanted, target, against)
     with ThreadPoolExecutor(len(devices)) as pool:
-        found = list(pool.map(find, devices))
+        try:
+            found = list(pool.map(find, devices))
+        except KeyboardInterrupt:
+            cancel_all()  # or the threads would wait for their devices to the end
+            raise
     return [
         Visit(each, place, findings, _facts(each, findings, place, samples, here))
         for each, (place, findings) in zip(devices, found, strict=True)

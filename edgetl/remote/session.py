@@ -31,6 +31,10 @@ _MISSING = re.compile(r"No module named '(\w+)'")
 _OLDEST_PYTHON = (3, 10)
 
 
+class CancelledError(DeviceError):
+    """It was given up on request."""
+
+
 class Remote:
     """Files and one job on a device.
 
@@ -48,6 +52,8 @@ class Remote:
         self._connection: Connection | None = _first_connection(device)
         self.hello = self._connection.hello
         self._own_python = bool(self.hello["installed"])
+        self._cancelled = False
+        _LIVE.add(self)
         self._require_python()
 
     def _require_python(self) -> None:
@@ -68,6 +74,16 @@ class Remote:
         self.close()
 
     def close(self) -> None:
+        _LIVE.discard(self)
+        self._disconnect()
+
+    def cancel(self) -> None:
+        """Give up what is being done, from another thread; a job is stopped."""
+        self._cancelled = True
+        if self._connection is not None:
+            self._connection.cut()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -152,8 +168,8 @@ class Remote:
                 last = str(end.get("last") or "")
                 raise DeviceError(self._explained(f"the job died there{': ' if last else ''}{last}"))
             result = self._fetch(job, out)
-        except KeyboardInterrupt:
-            self.close()
+        except (KeyboardInterrupt, CancelledError):
+            self._disconnect()
             with contextlib.suppress(DeviceError), Connection(self.device.route) as connection:
                 connection.ask("stop", job=job)
             raise
@@ -240,11 +256,22 @@ class Remote:
                 connected = self._connection is not None
                 if connected and not isinstance(error, ConnectionLostError):
                     raise  # the device's own word
-                self.close()
+                self._disconnect()
+                if self._cancelled:
+                    raise CancelledError(f"{self.device.name}: interrupted") from error
                 if time.monotonic() - last > _PATIENCE_SECONDS:
                     raise DeviceError(f"{error}; gave up after {_PATIENCE_SECONDS:.0f} s") from error
                 time.sleep(wait)
                 wait = min(5.0, 1.5 * wait)
+
+
+_LIVE: set[Remote] = set()
+
+
+def cancel_all() -> None:
+    """Give up whatever is being done on devices, and stop their jobs."""
+    for remote in list(_LIVE):
+        remote.cancel()
 
 
 def _first_connection(device: Device) -> Connection:

@@ -110,6 +110,10 @@ class Connection:
     ) -> None:
         self.close()
 
+    def cut(self) -> None:
+        """Break the connection off, from another thread: whoever waits for an answer gets an error."""
+        self._process.terminate()
+
     def close(self) -> None:
         """End the connection; whatever runs on the device goes on."""
         for stream in (self._process.stdin, self._process.stdout):

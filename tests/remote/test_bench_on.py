@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +111,27 @@ def test_the_aarch64_board_computes_the_same(
     assert there["latency_ms"] is None and there["throughput_per_s"] is None
     assert (there["accuracy"]["kind"], there["accuracy"]["n"]) == ("simulated", len(everything))
     assert device["host"]["agreement"]["value"] >= 0.995
+
+
+def test_an_interrupt_stops_the_job_there(board: Sshd, bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgetl", "bench", str(bundle), "--on", board.url, "--seconds", "30"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    jobs = board.home / FOLDER / "jobs"
+    deadline = time.monotonic() + 60
+    while not (jobs.exists() and any("latency" in path.read_text() for path in jobs.glob("*/journal.jsonl"))):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    [job] = jobs.iterdir()
+    with (job / "alive").open("rb") as alive:
+        for _ in range(100):
+            try:
+                fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+        else:
+            raise AssertionError("the job goes on")
+    assert not (job / "result.json").exists()
