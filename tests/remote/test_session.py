@@ -17,6 +17,7 @@ from edgetl.remote.bundles import facts_of
 from edgetl.remote.devices import Device, route_to
 from edgetl.remote.session import Remote
 from edgetl.remote.ssh import Connection, DeviceError
+from tests.boards import netem, sshd
 from tests.boards.sshd import Sshd
 
 
@@ -165,3 +166,30 @@ def test_facts_are_the_devices(device: Device) -> None:
     assert facts["environment"]["machine"] == os.uname().machine
     assert facts["environment"]["emulated"] is None
     assert {"onnxruntime", "openvino"} <= {name for name, each in facts["backends"].items() if each["ok"]}
+
+
+def test_over_a_slow_lossy_network_that_is_cut(
+    programs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := sshd.skip_reason() or netem.skip_reason():
+        pytest.skip(reason)
+    monkeypatch.setattr("edgetl.remote.ssh._ANSWER_SECONDS", 4.0)
+    files = {sha256(data): data for data in (os.urandom(100_000) for _ in range(6))}
+    with (
+        netem.Link(delay_ms=20, loss=0.01) as link,
+        Sshd(address=link.address, prefix=link.inside, environment={"PATH": programs}) as board,
+    ):
+        monkeypatch.setenv("EDGETL_SSH", str(board.wrapper))
+        with Remote(Device("far", route_to(board.url)), Silent()) as remote:
+            cut = iter([True])
+
+            def pull(done: int, total: int) -> None:
+                if done > total // 3 and next(cut, False):
+                    link.cut()
+                    threading.Timer(6.0, link.mend).start()
+
+            remote.send(files, pull)
+            assert remote.reconnected >= 1
+            assert remote.ask("have", client=remote.client, files=dict.fromkeys(files, 100000)) == {
+                "missing": {}
+            }
