@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgetl.cli.common import json_option, make_context, print_json, result_console
+from edgetl.cli.common import fallback_option, json_option, make_context, print_json, result_console
 from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.run import gate_status
 from edgetl.cli.text import interval, skipped_line
@@ -22,14 +22,7 @@ from edgetl.cli.text import interval, skipped_line
 @click.option(
     "--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate: p50 latency, ms."
 )
-@click.option(
-    "--max-fallback",
-    type=click.FloatRange(0, 100),
-    default=0,
-    show_default=True,
-    metavar="PCT",
-    help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
-)
+@fallback_option
 @click.option(
     "--on", multiple=True, metavar="DEVICE", help="Measure there, by name or ssh://user@host; repeatable."
 )

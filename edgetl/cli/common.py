@@ -26,6 +26,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
+fallback_option = click.option(
+    "--max-fallback",
+    type=click.FloatRange(0, 100),
+    default=0,
+    show_default=True,
+    metavar="PCT",
+    help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
+)
+
 
 class TerminalObserver:
     """Progress bars on standard error while a stage runs on a terminal, one line when it is done."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgetl.cli.common import json_option, make_context, print_json, result_console
+from edgetl.cli.common import fallback_option, json_option, make_context, print_json, result_console
 from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.text import skipped_line
 
@@ -47,14 +47,7 @@ from edgetl.cli.text import skipped_line
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the split, calibration and cross-validation."
 )
-@click.option(
-    "--max-fallback",
-    type=click.FloatRange(0, 100),
-    default=0,
-    show_default=True,
-    metavar="PCT",
-    help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
-)
+@fallback_option
 @click.option(
     "--on",
     multiple=True,
