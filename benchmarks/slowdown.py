@@ -96,7 +96,7 @@ class _Trial:
         def slowed() -> Runnable:
             return Slowed(self._engine.open(), added * self._seconds)
 
-        turns = in_turns(self._engine.open, slowed, self._image)
+        turns = in_turns(self._engine.open, slowed, self._image, pairs=30)
         against = {"digest": self._engine.digest, "ratio": turns.ratio.to_dict()}
         new = self._document(self._speed(), {"against": against})
         [compared] = compare(self._base, new).engines
