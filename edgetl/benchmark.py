@@ -63,6 +63,9 @@ def bench_bundle(context: Context, bench: Bench) -> dict[str, Any]:
         sections, unreadable = _on_devices(context, bench, manifest, dataset, target)
     model = bench.bundle / PORTABLE
     sections = [with_roofline(context, section, manifest.engine, target, model) for section in sections]
+    for section in sections:
+        if bench.against and "against" in section:
+            section["against"]["bundle"] = str(bench.against)  # a device has it under another name
     scene = Scene(_readable(dataset, unreadable), manifest.contract, None, bench.budgets)
     results = document(
         scene, context.environment, train=None, export=None, fp32={"accuracy": None}, engines=sections

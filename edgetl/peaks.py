@@ -86,7 +86,7 @@ def _roofline(
         return None
     peak = peak_of(context, machine, spec, target)
     if peak is None:
-        return {"reason": "this machine's peak is not known: edgetl device probe measures it"}
+        return {"reason": "its machine's peak is not known: edgetl device probe [DEVICE] measures it"}
     try:
         costs = layer_costs(model)
     except EdgetlError as error:

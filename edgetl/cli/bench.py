@@ -12,6 +12,7 @@ from edgetl.cli.common import fallback_option, json_option, make_context, print_
 from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.run import gate_status
 from edgetl.cli.text import interval, skipped_line
+from edgetl.errors import InputError
 
 
 @click.command()
@@ -83,6 +84,8 @@ def command(
     """Measure a bundle, here or on devices: latency, throughput, placement, accuracy on unseen images."""
     from edgetl import api
 
+    if install and not on:
+        raise InputError("--install installs on a device; name it with --on")
     base = Baseline.read(baseline, junit, markdown)
     results = api.bench(
         bundle,
@@ -174,6 +177,8 @@ def _show_speed(engine: Mapping[str, Any]) -> None:
     if "reconciliation" in engine:
         tool = engine["reconciliation"]
         click.echo(f"{tool['tool']}: ratio {interval(tool['ratio'])}, ours to theirs")
+        for note in tool["notes"]:
+            click.echo(f"note: {tool['tool']}: {note}")
     if "sustained" in engine:
         for note in engine["sustained"]["notes"]:
             click.echo(f"{engine['sustained']['minutes']:g} minutes: {note}")

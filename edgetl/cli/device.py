@@ -28,11 +28,18 @@ def add(name: str, address: str, python: str, as_json: bool) -> None:
     """Name a device, after connecting to it and looking what it is."""
     from edgetl.remote.bundles import facts_of
     from edgetl.remote.devices import Device, add_device, route_to
+    from edgetl.remote.session import MissingThereError
 
     context = make_context()
     found = Device(name, route_to(address, python))
-    with context.observer.stage(f"look at {name}"):
-        facts = facts_of(found, context.observer)
+    try:
+        with context.observer.stage(f"look at {name}"):
+            facts = facts_of(found, context.observer)
+    except MissingThereError as error:  # the device is there all the same
+        add_device(found)
+        click.echo(f"{found.name}  {found.route.address}")
+        click.echo(f"note: {error}", err=True)
+        return
     add_device(found)
     _show(found, facts, as_json)
 
@@ -164,7 +171,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
         "board": machine["board"],
         "gpus": [gpu["name"] for gpu in machine["gpus"]],
         "os": machine["os"],
-        "python": facts["python"],
+        "python_version": facts["python"],
         "emulated": machine["emulated"],
         "engines": engines,
         "warnings": machine["warnings"],
@@ -178,4 +185,4 @@ def _lines(row: dict[str, Any]) -> list[str]:
         return [row["python"]]
     what = ", ".join(filter(None, [row["board"], row["cpu"], *row["gpus"], row["machine"], row["os"]]))
     engines = "; ".join(f"{name} ({', '.join(on)})" if on else name for name, on in row["engines"].items())
-    return [what, f"Python {row['python']}: {engines or 'no engine'}", *row["warnings"]]
+    return [what, f"Python {row['python_version']}: {engines or 'no engine'}", *row["warnings"]]

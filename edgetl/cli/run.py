@@ -103,7 +103,8 @@ def gate_status(results: dict[str, Any]) -> int:
         for reason in engine.get("gate_reasons", []):
             click.echo(f"gate {engine['gate']}: {engine['target']}: {reason}", err=True)
         if engine["error"]:
-            click.echo(f"not made: {engine['target']}: {engine['error']}", err=True)
+            what = "not measured" if engine.get("device") else "not made"
+            click.echo(f"{what}: {engine['target']}: {engine['error']}", err=True)
         if engine["error"] or engine["gate"] in ("failed", "undecided"):
             status = 1
     return status

@@ -34,7 +34,9 @@ def speed_changes(base: Entry, new: Entry, settings: Settings) -> list[Change | 
     """p50, p90 and p99 latency and throughput, as far as either document has them."""
     differences = [] if settings.across_machines else machine_differences(base, new)
     different = f"not the same machine: {'; '.join(differences)}" if differences else None
-    unsteady = _unsteady(base, new, settings)
+    doubt = _unsteady(base, new, settings)
+    if doubt is None and _in_turns(base, new, settings):
+        doubt = "undecided", "only p50 was measured in turns; the machine may be another than it was for BASE"
     found: list[Change | Check] = []
     for name, unit, path in _FIGURES:
         before, after = base.quantity(*path), new.quantity(*path)
@@ -49,7 +51,7 @@ def speed_changes(base: Entry, new: Entry, settings: Settings) -> list[Change | 
         plain = ratio(after, before, settings.noise * NOISE_OF[name]), "as the two figures stand"
         change, evidence = paired or plain
         worse: Literal[1, -1] = -1 if unit == "per_s" else 1
-        limits = worse, settings.tolerance, RESOLUTION, None if paired else unsteady
+        limits = worse, settings.tolerance, RESOLUTION, None if paired else doubt
         found.append(Change(name, unit, before, after, change, evidence, *limits))
     return found
 

@@ -14,6 +14,7 @@ from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.measurement.engine import Images, Runnable, as_batch
 from edgetl.measurement.latency import LatencyOptions, measure
 from edgetl.measurement.repeats import over_repeats
+from edgetl.quantity import Quantity
 
 Progress = Callable[[int, int], None]
 """Called after each measurement: how many are done, of how many."""
@@ -22,6 +23,7 @@ _STRETCHES = 8
 _STARTING_SECONDS = 300.0
 _SETTLING_SECONDS = 0.5  # threads of a runtime, and of NumPy's BLAS, spin on for up to a tenth of that
 _IDLE = 0.1  # starting a tool that is done at once takes a few hundredths; one spinning thread, 1
+_WIDE = 0.2  # of an interval, for a ratio that is to hold within a few percent
 _LAST_WORDS = 300
 
 
@@ -71,6 +73,7 @@ def reconcile(
             step()
             if progress:
                 progress(2 * number + position, 2 * rounds)
+    ratio = over_repeats([our / their for our, their in zip(ours, theirs, strict=True)])
     return {
         "tool": tool.name,
         "version": tool.version,
@@ -78,8 +81,8 @@ def reconcile(
         "n": rounds,
         "ours_ms": over_repeats(ours).to_dict(),
         "theirs_ms": over_repeats(theirs).to_dict(),
-        "ratio": over_repeats([our / their for our, their in zip(ours, theirs, strict=True)]).to_dict(),
-        "notes": _notes(tool, max(busy)),
+        "ratio": ratio.to_dict(),
+        "notes": [*_notes(tool, max(busy)), *_doubt(ratio)],
     }
 
 
@@ -135,6 +138,13 @@ def _notes(tool: VendorTool, busy: float) -> list[str]:
     if busy <= _IDLE:
         return []
     return [f"this process used {busy:.0%} of a core while {tool.name} ran, which was slowed down by that"]
+
+
+def _doubt(ratio: Quantity) -> list[str]:
+    """What to think of a ratio that was another in each round."""
+    if ratio.low is None or ratio.high is None or ratio.high - ratio.low <= _WIDE * ratio.value:
+        return []
+    return ["the ratio was another in each round: the machine was not quiet enough to tell"]
 
 
 def _last_words(text: str) -> str:

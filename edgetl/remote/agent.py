@@ -6,7 +6,7 @@ follow the line that announces them. Everything it keeps lies in one folder of t
 
     blobs/<sha256>      files, by content; ``.<sha256>.<client>.part`` while they arrive
     trees/<digest>/     folders made of them: a worker's code, a bundle
-    environment/        packages installed on request, see ``installer``
+    environments/<id>/  packages installed on request, see ``installer``
     jobs/<id>/          request.json, journal.jsonl, output, out/; ``alive`` is locked while the job runs
 """
 
@@ -108,10 +108,14 @@ class Agent:
             "executable": sys.executable,
             "machine": os.uname().machine,
             "folder": str(self.root),
-            "environment": str(self.root / "environment"),
-            "installed": (self.root / "environment" / "installed").exists(),
+            "environment": str(self._environment()),
+            "installed": (self._environment() / "installed").exists(),
             "free_bytes": shutil.disk_usage(self.root).free,
         }
+
+    def _environment(self) -> Path:
+        """Where packages are installed for this Python; another has another."""
+        return self.root / "environments" / hashlib.sha256(sys.executable.encode()).hexdigest()[:16]
 
     def _blob(self, digest: Any) -> Path:
         return self.root / "blobs" / _named(digest, _DIGEST)
@@ -202,7 +206,7 @@ class Agent:
             if (folder / "started").exists():
                 fcntl.flock(alive, fcntl.LOCK_UN)
                 return self._state(folder)
-            python = self.root / "environment" / "bin" / "python"
+            python = self._environment() / "bin" / "python"
             (folder / "request.json").write_text(json.dumps(request))
             (folder / "journal.jsonl").touch()
             with (folder / "output").open("wb") as output:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgetl.profiles import Target
 
 # a GPU's or an NPU's runtime comes with the board's own system
+_LEAST = ("numpy>=1.26", "pillow>=10.1")
 _RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "litert": ("ai-edge-litert",)}
 
 
@@ -64,8 +65,9 @@ def find_there(
             "wanted": asdict(wanted),
             "target": target.model_dump(mode="json") if target else None,
         }
-        with observer.stage(f"{device.name}: send {len(samples)} images") as advance:
-            remote.send({sample.digest: sample.path for sample in samples}, advance)
+        if samples:
+            with observer.stage(f"{device.name}: send {len(samples)} images") as advance:
+                remote.send({sample.digest: sample.path for sample in samples}, advance)
         out = Path(folder)
         result = remote.run(request, out)
         return _findings(device, result, out, len(samples))
@@ -124,7 +126,7 @@ def _packages(manifest: Manifest) -> list[str]:
         raise InputError(
             f"--install brings no runtime for {manifest.engine.backend}; install the vendor's on the device"
         )
-    return ["numpy", "pillow", *(f"{name}=={version}" for name, version in runtime.items())]
+    return [*_LEAST, *(f"{name}=={version}" for name, version in runtime.items())]
 
 
 def _send_bundle(remote: Remote, bundle: Path) -> str:

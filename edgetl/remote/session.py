@@ -31,6 +31,10 @@ _MISSING = re.compile(r"No module named '(\w+)'")
 _OLDEST_PYTHON = (3, 10)
 
 
+class MissingThereError(DeviceError):
+    """A package that a job needs is not on the device."""
+
+
 class CancelledError(DeviceError):
     """It was given up on request."""
 
@@ -166,7 +170,7 @@ class Remote:
             end = self._follow(job, digest, dict(request))
             if end["state"] != "done":
                 last = str(end.get("last") or "")
-                raise DeviceError(self._explained(f"the job died there{': ' if last else ''}{last}"))
+                raise self._failure(f"the job died there{': ' if last else ''}{last}")
             result = self._fetch(job, out)
         except (KeyboardInterrupt, CancelledError):
             self._disconnect()
@@ -176,17 +180,18 @@ class Remote:
         with contextlib.suppress(DeviceError):
             self.ask("clean", days=0, jobs=[job])
         if "failed" in result:
-            raise DeviceError(self._explained(str(result["failed"])))
+            raise self._failure(str(result["failed"]))
         return result
 
-    def _explained(self, said: str) -> str:
+    def _failure(self, said: str) -> DeviceError:
         """What went wrong there, with what to do where a package is missing."""
-        if missing := _MISSING.search(said):
-            said = (
-                f"its {self.device.route.python} has no {missing[1]}; install it there, name another Python "
-                "(edgetl device add … --python PATH), or let edgetl install it: --install"
-            )
-        return f"{self.device.name}: {said}"
+        missing = _MISSING.search(said)
+        if missing is None:
+            return DeviceError(f"{self.device.name}: {said}")
+        return MissingThereError(
+            f"{self.device.name}: its {self.device.route.python} has no {missing[1]}; install it there, name "
+            "another Python (edgetl device add … --python PATH), or let edgetl bench … --install do it"
+        )
 
     def _follow(self, job: str, digest: str, request: dict[str, Any]) -> dict[str, Any]:
         offset = 0

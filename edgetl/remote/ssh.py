@@ -66,7 +66,10 @@ class Route:
         Raises:
             InputError: if there is no ssh program.
         """
-        program = shutil.which(os.environ.get(PROGRAM) or "ssh")
+        chosen = os.environ.get(PROGRAM)
+        program = shutil.which(chosen or "ssh")
+        if program is None and chosen:
+            raise InputError(f"{PROGRAM} is {chosen!r}, which is no ssh program")
         if program is None:
             raise InputError("no ssh program found; install OpenSSH's client (package openssh-client)")
         return [program, *_OPTIONS, *self.address.arguments(), f"exec {self.python} -I -c '{_BOOTSTRAP}'"]

@@ -24,10 +24,12 @@ from edgetl.measurement.probe import ProbeNetwork, probe_with
 from edgetl.progress import Advance
 from edgetl.rebuilding import rebuild_bundle
 from edgetl.store import Store
+from edgetl.versions import version_of
 
 LOGITS = "logits.npy"
 REBUILT = "bundle"
 _ADVANCE_SECONDS = 0.5
+_LEAST = {"numpy": (1, 26), "pillow": (10, 1)}
 
 Job: TypeAlias = Callable[[Context, Path, Mapping[str, Any]], dict[str, Any]]
 
@@ -68,7 +70,21 @@ def main() -> None:
     write_atomic(folder / "result.json", json.dumps(result))
 
 
+def too_old(installed: Callable[[str], str | None] = version_of) -> str | None:
+    """A package that is older than edgetl needs; None if all will do."""
+    for package, least in _LEAST.items():
+        found = installed(package)
+        numbers = [int(part) for part in (found or "").split(".")[: len(least)] if part.isdigit()]
+        if found and tuple(numbers) < least:
+            return f"{package} {found}, which is older than {'.'.join(map(str, least))}"
+    return None
+
+
 def _answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    if old := too_old():
+        return {
+            "failed": f"its Python has {old}; update it there, or let edgetl do it: edgetl bench … --install"
+        }
     try:
         context = Context(Store(folder.parent.parent / "store"), Journal(folder / "journal.jsonl"))
         return _JOBS[request["verb"]](context, folder / "out", request)

@@ -85,3 +85,5 @@ def test_a_worse_result_fails_against_its_baseline(
     base.write_text(json.dumps(document))
     assert edgetl("bench", bundle, "--images", image_folder, "--baseline", base, *BRIEF) == 1
     assert "size" in capsys.readouterr().out
+    assert edgetl("bench", bundle, "--install") == 2
+    assert "name it with --on" in capsys.readouterr().err

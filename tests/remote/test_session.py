@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from edgetl.errors import InputError
 from edgetl.progress import Silent
 from edgetl.remote import session
 from edgetl.remote.agent import FOLDER
 from edgetl.remote.bundles import facts_of
 from edgetl.remote.devices import Device, route_to
-from edgetl.remote.session import Remote
+from edgetl.remote.session import MissingThereError, Remote
 from edgetl.remote.ssh import Connection, DeviceError
+from edgetl.remote.worker import too_old
 from tests.boards import netem, sshd
 from tests.boards.sshd import Sshd
 
@@ -114,7 +116,7 @@ def test_a_runtime_that_is_missing_is_named_with_the_cure(board: Sshd, tmp_path:
     python.chmod(0o755)
     with Remote(Device("bare", route_to(board.url, str(python))), Silent()) as remote:
         remote.hello["executable"] = str(python)
-        with pytest.raises(DeviceError, match=r"has no numpy; install it there, .*--install"):
+        with pytest.raises(MissingThereError, match=r"has no numpy; install it there, .*--install"):
             _run_bare(remote, python, tmp_path)
 
 
@@ -146,7 +148,7 @@ def test_unknown_hosts_keys_and_pythons_are_told_apart(
     with pytest.raises(DeviceError, match="takes none of your keys"):
         Connection(route_to(f"ssh://nobody@127.0.0.1:{board.port}"))
     monkeypatch.setenv("EDGETL_SSH", str(tmp_path / "none"))
-    with pytest.raises(Exception, match="no ssh program"):
+    with pytest.raises(InputError, match=r"EDGETL_SSH is .* which is no ssh program"):
         Connection(route_to(board.url))
 
 
@@ -193,3 +195,17 @@ def test_over_a_slow_lossy_network_that_is_cut(
             assert remote.ask("have", client=remote.client, files=dict.fromkeys(files, 100000)) == {
                 "missing": {}
             }
+
+
+@pytest.mark.parametrize(
+    ("numpy", "pillow", "said"),
+    [
+        ("1.26.4", "10.1.0", None),
+        ("2.4.6", "13.0.0", None),
+        (None, "13.0.0", None),
+        ("1.21.5", "13.0.0", "numpy 1.21.5, which is older than 1.26"),
+        ("2.0", "9.0.1", "pillow 9.0.1, which is older than 10.1"),
+    ],
+)
+def test_packages_that_are_too_old_are_named(numpy: str | None, pillow: str | None, said: str | None) -> None:
+    assert too_old({"numpy": numpy, "pillow": pillow}.get) == said

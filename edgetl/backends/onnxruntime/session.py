@@ -36,9 +36,9 @@ from edgetl.errors import BackendError
 
 _ARITHMETIC = ("Conv", "MatMul", "Gemm")
 _ERRORS_ONLY = 3
-_SESSION = "session."
-_NO_CPU = "session.disable_cpu_ep_fallback"
-_REQUANTIZER = "WeightBiasQuantization"
+SESSION = "session."
+NO_CPU = "session.disable_cpu_ep_fallback"
+REQUANTIZER = "WeightBiasQuantization"
 """Quantizes weights that are float, where what is around them is not: nodes kept in float among them."""
 KEPT_FLOAT = "edgetl.kept_float"
 """Metadata of a quantized model: nodes that are to stay in float."""
@@ -125,9 +125,9 @@ def session_options(spec: EngineSpec, *, single_thread: bool = False) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = 1 if single_thread else spec.threads
-    entries = {name: value for name, value in spec.options.items() if name.startswith(_SESSION)}
+    entries = {name: value for name, value in spec.options.items() if name.startswith(SESSION)}
     if spec.device != CPU:
-        entries = {_NO_CPU: "1", **entries}
+        entries = {NO_CPU: "1", **entries}
     for name, value in entries.items():
         options.add_session_config_entry(name, str(int(value) if isinstance(value, bool) else value))
     return options
@@ -143,7 +143,7 @@ def open_session(model: Path, spec: EngineSpec, options: Any) -> Any:
     if asked not in onnxruntime.get_available_providers():
         known = ", ".join(onnxruntime.get_available_providers())
         raise BackendError(f"onnxruntime has no {asked} here (it has {known}); see: edgetl doctor")
-    provider_options = {name: value for name, value in spec.options.items() if not name.startswith(_SESSION)}
+    provider_options = {name: value for name, value in spec.options.items() if not name.startswith(SESSION)}
     opened = partial(
         onnxruntime.InferenceSession,
         str(model),
@@ -154,13 +154,13 @@ def open_session(model: Path, spec: EngineSpec, options: Any) -> Any:
     try:
         session = opened()
         if KEPT_FLOAT in session.get_modelmeta().custom_metadata_map:
-            session = opened(disabled_optimizers=[_REQUANTIZER])
+            session = opened(disabled_optimizers=[REQUANTIZER])
     except Exception as error:  # onnxruntime's exceptions share no base class
         if "fallback to CPU EP has been explicitly disabled" in str(error):
             raise BackendError(
                 f"asked onnxruntime for {asked}, it fell back to {CPU} for nodes of {model.name}: "
                 "the provider does not load here, as its own messages say, or it can't run those nodes, "
-                f'which the option {_NO_CPU} = "0" leaves to the CPU'
+                f'which the option {NO_CPU} = "0" leaves to the CPU'
             ) from error
         raise failed("load", model, error) from error
     got = session.get_providers()

@@ -10,7 +10,7 @@ import onnxruntime
 
 from edgetl.backends.base import EngineSpec, VendorTool
 from edgetl.backends.onnxruntime import CPU
-from edgetl.backends.onnxruntime.session import _NO_CPU, _REQUANTIZER, _SESSION, KEPT_FLOAT
+from edgetl.backends.onnxruntime.session import NO_CPU, REQUANTIZER, SESSION, KEPT_FLOAT
 
 _LOOP = """
 import json, statistics, sys, time
@@ -45,19 +45,19 @@ print("Median:", statistics.median(times) * 1e3, "ms of", len(times))
 
 def plain_loop(engine: Path, spec: EngineSpec, seconds: float) -> VendorTool:
     """The loop in a program that imports nothing of edgetl: half a second to warm up, then ``seconds``."""
-    entries = {name: _text(value) for name, value in spec.options.items() if name.startswith(_SESSION)}
+    entries = {name: _text(value) for name, value in spec.options.items() if name.startswith(SESSION)}
     if spec.device != CPU:
-        entries = {_NO_CPU: "1", **entries}
+        entries = {NO_CPU: "1", **entries}
     job = {
         "model": str(engine),
         "threads": spec.threads,
         "entries": entries,
         "provider": [
             spec.device,
-            {name: value for name, value in spec.options.items() if not name.startswith(_SESSION)},
+            {name: value for name, value in spec.options.items() if not name.startswith(SESSION)},
         ],
         "kept_float": KEPT_FLOAT,
-        "disabled": [_REQUANTIZER],
+        "disabled": [REQUANTIZER],
         "seconds": seconds,
     }
     command = (sys.executable, "-c", _LOOP, json.dumps(job))
