@@ -10,7 +10,7 @@ import onnxruntime
 
 from edgetl.backends.base import EngineSpec, VendorTool
 from edgetl.backends.onnxruntime import CPU
-from edgetl.backends.onnxruntime.session import NO_CPU, REQUANTIZER, SESSION, KEPT_FLOAT
+from edgetl.backends.onnxruntime.session import KEPT_FLOAT, NO_CPU, REQUANTIZER, SESSION
 
 _LOOP = """
 import json, statistics, sys, time
