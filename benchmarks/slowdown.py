@@ -20,7 +20,7 @@ from edgetl.engines import Engine, Standing
 from edgetl.errors import EdgetlError
 from edgetl.findings import Findings, bundled_engine
 from edgetl.measurement.engine import Images, Logits, Runnable
-from edgetl.measurement.latency import LatencyOptions, measure
+from edgetl.measurement.latency import LatencyOptions
 from edgetl.measurement.stage import Speed, measure_speed
 from edgetl.measurement.turns import in_turns
 from edgetl.quantity import proportion
@@ -33,14 +33,16 @@ _OPTIONS = LatencyOptions(round_seconds=0.05, min_samples=64, max_seconds=2.0)
 
 
 class Slowed:
-    """An engine that takes longer by so many seconds, spent on its own processor."""
+    """An engine whose every run takes longer by the same share, spent on its own processor."""
 
-    def __init__(self, engine: Runnable, seconds: float) -> None:
-        self._engine, self._seconds = engine, seconds
+    def __init__(self, engine: Runnable, share: float) -> None:
+        self._engine, self._share = engine, share
 
     def run(self, images: Images) -> Logits:
+        begin = time.perf_counter()
         output = self._engine.run(images)
-        end = time.perf_counter() + self._seconds
+        now = time.perf_counter()
+        end = now + self._share * (now - begin)
         while time.perf_counter() < end:
             pass
         return output
@@ -84,19 +86,15 @@ class _Trial:
         self._engine: Engine = bundled_engine(bundle, self._manifest, Standing("measured", True))
         height, width, _ = self._manifest.contract.input_shape
         self._image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        found = measure({"engine": self._engine.open()}, self._image)["engine"]
-        if isinstance(found, EdgetlError):
-            raise found
-        self._seconds = found.p50.value / 1e3
         self._base = self._document(self._speed(), {})
 
     def verdict(self, added: float) -> str:
         """What ``edgetl compare`` says of the p50 of an engine that takes longer by this share."""
 
         def slowed() -> Runnable:
-            return Slowed(self._engine.open(), added * self._seconds)
+            return Slowed(self._engine.open(), added)
 
-        turns = in_turns(self._engine.open, slowed, self._image, pairs=30)
+        turns = in_turns(self._engine.open, slowed, self._image, pairs=20)
         against = {"digest": self._engine.digest, "ratio": turns.ratio.to_dict()}
         new = self._document(self._speed(), {"against": against})
         [compared] = compare(self._base, new).engines

@@ -28,7 +28,7 @@ from edgetl.measurement.turns import in_turns
 from edgetl.progress import Advance
 
 _PERCENT = 100
-_PAIRS_PER_SECOND = 30
+_PAIRS_PER_SECOND = 20
 _FEWEST_PAIRS = 8
 Facts = Mapping[str, Any]
 Step = Callable[[Advance], Facts]

@@ -39,8 +39,8 @@ def in_turns(
     base: Callable[[], Runnable],
     new: Callable[[], Runnable],
     image: Images,
-    launches: int = 6,
-    pairs: int = 60,
+    launches: int = 10,
+    pairs: int = 40,
     pause: float = 0.0,
     advance: Advance = lambda done, total: None,
 ) -> Turns:

@@ -108,7 +108,9 @@ def test_bench_counts_unseen_images_only_and_agrees_with_the_run(
     finished: Run, shapes: Path, command: Command
 ) -> None:
     bundle = finished.bundle("x86-onnxruntime")
-    results = json.loads(command("bench", bundle, "--images", shapes, "--json").stdout)
+    results = json.loads(
+        command("bench", bundle, "--images", shapes, "--brief", "--seconds", "0.3", "--json").stdout
+    )
     jsonschema.validate(results, SCHEMA)
     assert results["engines"][0]["accuracy"] == finished.results["engines"][1]["accuracy"]
 
@@ -243,7 +245,9 @@ def test_stages_alone(shapes: Path, command: Command, tmp_path: Path) -> None:
     built = json.loads(command("build", int8, "-t", "x86-onnxruntime", "-o", bundle, "--json").stdout)
     assert built["precision"]["used"] == "int8"
     command("verify", bundle)
-    measured = json.loads(command("bench", bundle, "--images", shapes, "--json").stdout)
+    measured = json.loads(
+        command("bench", bundle, "--images", shapes, "--brief", "--seconds", "0.3", "--json").stdout
+    )
     assert measured["engines"][0]["accuracy"]["n"] == 24
     mismatch = command(
         "quantize", onnx, "--images", shapes, "-t", "x86-vnni", "-o", int8,
