@@ -84,8 +84,9 @@ class Remote:
     def cancel(self) -> None:
         """Give up what is being done, from another thread; a job is stopped."""
         self._cancelled = True
-        if self._connection is not None:
-            self._connection.cut()
+        connection = self._connection
+        if connection is not None:
+            connection.cut()
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -124,6 +125,7 @@ class Remote:
                     for message in _messages(files[digest], digest, int(offset), self.client):
                         connection.tell("put", **message[0])
                         connection.write(message[1])
+                        progress()
                         sent += len(message[1])
                         if advance:
                             advance(sent - begun, total)

@@ -34,7 +34,9 @@ _OPTIONS = (
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ForwardAgent=no"),
     *("-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "RequestTTY=no"),
 )
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = (
+    120.0  # to hash a large file takes a board a while; a dead network is ssh's to find, in 15 s
+)
 _MOST_LINE = 64 << 20
 _CHUNK = 1 << 18
 
@@ -180,7 +182,7 @@ class Connection:
         """Send bytes.
 
         Raises:
-            ConnectionLostError: if the connection is gone, or takes nothing for half a minute.
+            ConnectionLostError: if the connection is gone, or takes nothing for two minutes.
         """
         view = memoryview(data)
         while view:
