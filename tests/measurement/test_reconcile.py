@@ -15,7 +15,8 @@ import pytest
 from edgetl.backends import backend_names, get_backend
 from edgetl.backends.base import EngineSpec, VendorTool
 from edgetl.errors import BackendError, InputError
-from edgetl.measurement.reconcile import reconcile, tool_median
+from edgetl.measurement.reconcile import _doubt, reconcile, tool_median
+from edgetl.quantity import Quantity
 from tests.conftest import Kit
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -110,7 +111,17 @@ def test_they_take_turns_and_the_order_changes(tmp_path: Path) -> None:
     assert facts["ratio"]["value"] > 0.9
     assert facts["theirs_ms"]["value"] == pytest.approx(2.0)
     assert facts["command"].startswith(sys.executable)
-    assert facts["notes"] == []
+    assert not any("of a core" in note for note in facts["notes"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "doubted"), [(0.99, 1.03, False), (0.8, 1.3, True), (None, None, False)]
+)
+def test_a_ratio_that_is_another_in_each_round_is_doubted(
+    low: float | None, high: float | None, doubted: bool
+) -> None:
+    notes = _doubt(Quantity(1.0, low, high, 4))
+    assert bool(notes) == doubted and all("not quiet enough" in note for note in notes)
 
 
 def test_a_process_that_is_busy_meanwhile_is_told() -> None:

@@ -24,6 +24,13 @@ from edgetl.remote.agent import FOLDER
 from edgetl.remote.devices import Device, add_device, route_to
 from tests.boards.sshd import Sshd
 
+# a shell's background job ignores interrupts, and so does all that it starts
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edgetl.cli.main import main
+main()
+"""
 QUICK: dict[str, Any] = {"brief": True, "seconds": 0.05}
 
 
@@ -114,7 +121,17 @@ def test_the_aarch64_board_computes_the_same(
 
 
 def test_an_interrupt_stops_the_job_there(board: Sshd, bundle: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgetl", "bench", str(bundle), "--on", board.url, "--seconds", "30"]
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTIBLE,
+        "bench",
+        str(bundle),
+        "--on",
+        board.url,
+        "--seconds",
+        "30",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     jobs = board.home / FOLDER / "jobs"
     deadline = time.monotonic() + 60
