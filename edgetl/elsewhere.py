@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.bundle.check import check_files
-from edgetl.bundle.manifest import Manifest
+from edgetl.bundle.manifest import Manifest, read_manifest
 from edgetl.bundle.write import MEASUREMENTS
 from edgetl.context import Context
 from edgetl.data import Sample
@@ -126,8 +126,8 @@ def section_there(scene: Scene, found: Visit, failed: Mapping[str, Any], **facts
 
 
 def section_of(scene: Scene, bundle: Path, found: Findings, **facts: Any) -> dict[str, Any]:
-    """The entry of a bundle in the results, of what one machine found out."""
-    engine = bundled_engine(bundle, check_files(bundle), found.standing)
+    """The entry of a bundle in the results, of what one machine found out after checking its files."""
+    engine = bundled_engine(bundle, read_manifest(bundle), found.standing)
     measured = Measured(engine, found.predictions, found.speed)
     measured = replace(measured, error=measured.wrong_precision())
     return engine_section(scene, measured, str(bundle), digest=engine.digest, **facts, **found.details)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl.bundle.arrays import read_array
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import Manifest
 from edgetl.bundle.write import ENGINE, GOLDEN_INPUT, PORTABLE
@@ -121,7 +122,7 @@ def _find(
     predictions = None
     if samples:
         predictions = measure_accuracy(context, engine, samples, manifest.contract)
-    image = np.load(bundle / GOLDEN_INPUT, allow_pickle=False)[0]
+    image = read_array(bundle / GOLDEN_INPUT, np.dtype(np.uint8))[0]
     if not here.latency:
         return Findings(context.environment, context.machine, here, predictions, untimed(engine), {})
     [speed] = measure_speed(context, [engine], image, wanted.options, again=wanted.again)

@@ -73,10 +73,11 @@ class Baseline:
     def bundle(self, new: Path) -> Path | None:
         """The bundle of the same target that these results are of, where it is still what it was."""
         from edgetl.bundle.check import check_files
+        from edgetl.bundle.manifest import read_manifest
         from edgetl.errors import EdgetlError
         from edgetl.findings import engine_digest
 
-        target = check_files(new).target
+        target = read_manifest(new).target
         engines = [engine for engine in self.results["engines"] if engine["target"] == target]
         for engine in engines:
             for folder in (Path(), self.path if self.path.is_dir() else self.path.parent):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.backends.base import EngineSpec
+from edgetl.bundle.arrays import read_array
 from edgetl.bundle.check import check_files
-from edgetl.bundle.manifest import NAME, Manifest
+from edgetl.bundle.manifest import NAME, Manifest, read_manifest
 from edgetl.data import Sample
 from edgetl.errors import BundleError, InputError
 from edgetl.files import atomic_folder, relative_files
@@ -55,7 +56,7 @@ def find_there(
     """
     with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
         if wanted.install:
-            remote.install(_packages(check_files(bundle)))
+            remote.install(_packages(read_manifest(bundle)))
         request = {
             "verb": "bench",
             "bundle": _send_bundle(remote, bundle),
@@ -139,17 +140,10 @@ def _findings(device: Device, result: Mapping[str, Any], out: Path, samples: int
     """A job's result, which is believed only as far as it has the right form."""
     path = out / LOGITS
     try:
-        found = Findings.from_dict(result, _read_array(path) if path.exists() else None)
+        found = Findings.from_dict(result, read_array(path, np.dtype(np.float32)) if path.exists() else None)
         rows = found.predictions.rows if found.predictions else ()
         if any(not 0 <= row < samples for row in rows) or len(set(rows)) != len(rows):
             raise ValueError("rows of images that were not sent")
-    except (KeyError, TypeError, ValueError, EOFError) as error:
+    except (KeyError, TypeError, ValueError, BundleError) as error:
         raise DeviceError(f"{device.name} sent results that can't be read: {error}") from error
     return found
-
-
-def _read_array(path: Path) -> np.ndarray:
-    """An ``.npy`` file and nothing else."""
-    with path.open("rb") as stream:
-        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-        return array

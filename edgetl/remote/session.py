@@ -10,10 +10,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from edgetl.bundle.limits import safe_path
+from edgetl.errors import BundleError
 from edgetl.files import sha256_file
 from edgetl.progress import Advance, Observer
 from edgetl.remote.archive import installer, worker
@@ -216,15 +218,21 @@ class Remote:
 
     def _fetch(self, job: str, out: Path | None) -> dict[str, Any]:
         told = self.ask("outputs", job=job)
-        for name, facts in told["files"].items() if out else ():
-            assert out is not None
-            target = out.joinpath(*_safe(name).parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._get(job, name, target, int(facts["bytes"]))
-            if sha256_file(target) != facts["sha256"]:
-                raise DeviceError(f"{self.device.name}: {name} arrived damaged")
+        if out is not None:
+            for name, facts in told["files"].items():
+                self._fetch_file(job, name, facts, out)
         result: dict[str, Any] = told["result"]
         return result
+
+    def _fetch_file(self, job: str, name: str, facts: Mapping[str, Any], out: Path) -> None:
+        try:
+            target = out / safe_path(name)
+        except BundleError as error:
+            raise DeviceError(f"{self.device.name} offers a file that is refused: {error}") from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._get(job, name, target, int(facts["bytes"]))
+        if sha256_file(target) != facts["sha256"]:
+            raise DeviceError(f"{self.device.name}: {name} arrived damaged")
 
     def _get(self, job: str, name: str, target: Path, size: int) -> None:
         target.write_bytes(b"")
@@ -348,10 +356,3 @@ def _pieces(content: Content, offset: int) -> Iterator[bytes]:
         stream.seek(offset)
         yield stream.read(_PUT)
         yield from iter(lambda: stream.read(_PUT), b"")
-
-
-def _safe(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or "\0" in name:
-        raise DeviceError(f"the device offers a file called {name[:80]!r}; refusing it")
-    return path
