@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgetl.backends import get_backend
 from edgetl.backends.base import Calibration, EngineSpec
+from edgetl.bundle.write import Content
 from edgetl.conformance.case import calibration_of
 from edgetl.conformance.network import CLASSES, CONTRACT, Network, pictures, write_network
 from edgetl.contract import Contract
 from edgetl.data import Dataset, Sample, load_dataset
+from edgetl.device.environment import environment, fingerprint
 from edgetl.profiles import Recipe, Target
 
 BACKENDS = ("openvino", "onnxruntime")
@@ -141,3 +145,30 @@ def kits(
 @pytest.fixture(params=BACKENDS)
 def kit(request: pytest.FixtureRequest, kits: Callable[[str], Kit]) -> Kit:
     return kits(request.param)
+
+
+@pytest.fixture(scope="session")
+def contents(kits: Callable[[str], Any], contract: Contract, batch: np.ndarray) -> Callable[[str], Content]:
+    """What a bundle of the tiny network holds, by backend; trained on no image of the tests."""
+
+    def content(name: str) -> Content:
+        kit = kits(name)
+        session = get_backend(name).load(kit.int8_engine, kit.spec)
+        return Content(
+            target=kit.target.name,
+            spec=kit.spec,
+            engine=kit.int8_engine.parent,
+            portable=kit.int8_model,
+            contract=contract,
+            labels=CLASSES,
+            precision=session.precision().to_dict(),
+            device=fingerprint(environment()),
+            versions={"edgetl": "0.1.0", "numpy": "2.0"},
+            provenance={"model": "abc"},
+            golden_input=batch[:4],
+            golden_output=np.concatenate([session.run(image[None]) for image in batch[:4]]),
+            measurements={},
+            trained_on=["b" * 64, "a" * 64],
+        )
+
+    return content

@@ -8,45 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from edgetl.backends import get_backend
 from edgetl.bundle.manifest import NAME
 from edgetl.bundle.write import Content, write_bundle
-from edgetl.contract import Contract
-from edgetl.device.environment import environment, fingerprint
 from edgetl.errors import BundleError
 from edgetl.files import digest_of, relative_files, sha256_file
 
-LABELS = ("blue", "green", "red")
-
 Change = Callable[[dict[str, Any]], None]
-
-
-@pytest.fixture(scope="session")
-def contents(kits: Callable[[str], Any], contract: Contract, batch: np.ndarray) -> Callable[[str], Content]:
-    def content(name: str) -> Content:
-        kit = kits(name)
-        session = get_backend(name).load(kit.int8_engine, kit.spec)
-        return Content(
-            target=kit.target.name,
-            spec=kit.spec,
-            engine=kit.int8_engine.parent,
-            portable=kit.int8_model,
-            contract=contract,
-            labels=LABELS,
-            precision=session.precision().to_dict(),
-            device=fingerprint(environment()),
-            versions={"edgetl": "0.1.0", "numpy": "2.0"},
-            provenance={"model": "abc"},
-            golden_input=batch[:4],
-            golden_output=np.concatenate([session.run(image[None]) for image in batch[:4]]),
-            measurements={},
-            trained_on=["b" * 64, "a" * 64],
-        )
-
-    return content
 
 
 @pytest.fixture(scope="session")
