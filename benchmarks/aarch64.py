@@ -11,7 +11,7 @@ from benchmarks.settings import CLI, Settings, python
 from edgetl.data import load_dataset
 from edgetl.elsewhere import visit
 from edgetl.errors import EdgetlError
-from edgetl.findings import Wanted
+from edgetl.findings import Task, Wanted
 from edgetl.remote.devices import Device, route_to
 
 AREA = "device"
@@ -38,7 +38,7 @@ def goals(settings: Settings) -> Iterator[Goal]:
         os.environ["EDGETL_SSH"] = str(board.wrapper)
         device = Device("aarch64", route_to(board.url))
         bundle = out / "bundles" / _TARGET
-        [found] = visit(settings.context, bundle, samples, Wanted(brief=True), None, [device])
+        [found] = visit(settings.context, Task(bundle, samples, Wanted(brief=True), None), [device])
         del os.environ["EDGETL_SSH"]
     if isinstance(found.findings, EdgetlError):
         raise found.findings

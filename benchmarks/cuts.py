@@ -18,7 +18,7 @@ from edgetl.context import Context
 from edgetl.data import load_dataset
 from edgetl.elsewhere import visit
 from edgetl.errors import EdgetlError
-from edgetl.findings import Findings, Wanted
+from edgetl.findings import Findings, Task, Wanted
 from edgetl.remote.agent import FOLDER
 from edgetl.remote.devices import Device, route_to
 from edgetl.store import Store
@@ -81,7 +81,7 @@ class _Trial:
         begin = time.monotonic()
         if moment is not None:
             timer.start()
-        [found] = visit(context, self._bundle, self._samples, _WANTED, None, [self._device])
+        [found] = visit(context, Task(self._bundle, self._samples, _WANTED, None), [self._device])
         if moment is not None:
             timer.cancel()
             timer.join()

@@ -14,7 +14,7 @@ from edgetl.context import Context
 from edgetl.data import Dataset, Skipped, load_dataset
 from edgetl.elsewhere import section_of, section_there, visit
 from edgetl.errors import EdgetlError, InputError
-from edgetl.findings import Findings, Wanted, find
+from edgetl.findings import Findings, Task, Wanted, find
 from edgetl.peaks import with_roofline
 from edgetl.remote.devices import device
 from edgetl.results import Budgets, Scene, document, failed_section
@@ -54,13 +54,14 @@ def bench_bundle(context: Context, bench: Bench) -> dict[str, Any]:
     manifest = check_files(bench.bundle)
     target = _target(manifest.target)
     dataset, notes = _dataset(bench.bundle, bench.images, manifest.labels)
+    task = Task(bench.bundle, dataset.held_out, bench.wanted, target, bench.against)
     if not bench.on:
-        findings = find(context, bench.bundle, dataset.held_out, bench.wanted, target, bench.against)
+        findings = find(context, task)
         scene = Scene(dataset, manifest.contract, None, bench.budgets)
         sections = [section_of(scene, bench.bundle, findings, recipe=None, refit=None)]
         unreadable = _unreadable(findings)
     else:
-        sections, unreadable = _on_devices(context, bench, manifest, dataset, target)
+        sections, unreadable = _on_devices(context, bench, task, manifest, dataset)
     model = bench.bundle / PORTABLE
     sections = [with_roofline(context, section, manifest.engine, target, model) for section in sections]
     for section in sections:
@@ -84,11 +85,11 @@ def _target(name: str) -> Target | None:
 
 
 def _on_devices(
-    context: Context, bench: Bench, manifest: Manifest, dataset: Dataset, target: Target | None
+    context: Context, bench: Bench, task: Task, manifest: Manifest, dataset: Dataset
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """An entry of the results for each device, and the images that one of them could not read."""
     devices = [device(name) for name in dict.fromkeys(bench.on)]
-    visits = visit(context, bench.bundle, dataset.held_out, bench.wanted, target, devices, bench.against)
+    visits = visit(context, task, devices)
     errors = [each.findings for each in visits if isinstance(each.findings, EdgetlError)]
     if len(errors) == len(visits):
         raise errors[0]

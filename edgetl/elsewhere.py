@@ -17,7 +17,7 @@ from edgetl.context import Context
 from edgetl.data import Sample
 from edgetl.engines import Standing, mismatch
 from edgetl.errors import BackendError, EdgetlError, InputError, MissingDependencyError
-from edgetl.findings import Findings, Wanted, bundled_engine
+from edgetl.findings import Findings, Task, bundled_engine
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy
 from edgetl.quantity import Kind
@@ -81,34 +81,21 @@ def fitting(
     return found
 
 
-def visit(
-    context: Context,
-    bundle: Path,
-    samples: Sequence[Sample],
-    wanted: Wanted,
-    target: Target | None,
-    devices: Sequence[Device],
-    against: Path | None = None,
-) -> list[Visit]:
+def visit(context: Context, task: Task, devices: Sequence[Device]) -> list[Visit]:
     """Measure a bundle on all devices at once; each of them is alone with it, and may fail alone.
-
-    Args:
-        samples: labelled images that the bundle was not trained on.
 
     Raises:
         BundleError: if the bundle was altered.
     """
-    manifest = check_files(bundle)
-    here = _here(context, bundle, manifest, samples)
-    find = partial(_find, context, bundle, samples, wanted, target, against)
+    here = _here(context, task, check_files(task.bundle))
     with ThreadPoolExecutor(len(devices)) as pool:
         try:
-            found = list(pool.map(find, devices))
+            found = list(pool.map(partial(_find, context, task), devices))
         except KeyboardInterrupt:
             cancel_all()  # or the threads would wait for their devices to the end
             raise
     return [
-        Visit(each, place, findings, _facts(each, findings, place, samples, here))
+        Visit(each, place, findings, _facts(each, findings, place, task.samples, here))
         for each, (place, findings) in zip(devices, found, strict=True)
     ]
 
@@ -133,30 +120,22 @@ def section_of(scene: Scene, bundle: Path, found: Findings, **facts: Any) -> dic
     return engine_section(scene, measured, str(bundle), digest=engine.digest, **facts, **found.details)
 
 
-def _find(
-    context: Context,
-    bundle: Path,
-    samples: Sequence[Sample],
-    wanted: Wanted,
-    target: Target | None,
-    against: Path | None,
-    there: Device,
-) -> tuple[Path, Findings | EdgetlError]:
+def _find(context: Context, task: Task, there: Device) -> tuple[Path, Findings | EdgetlError]:
     """The bundle that was measured, and what was found; a plan's engine is built there first."""
-    place = bundle
+    place = task.bundle
     try:
-        if read_document(bundle / MEASUREMENTS).get("state") == "plan":
-            place = bundle.with_name(f"{bundle.name}-on-{_ODD.sub('-', there.name)}")
-            rebuild_there(there, context.observer, bundle, place)
-        return place, find_there(there, context.observer, place, samples, wanted, target, against)
+        if read_document(place / MEASUREMENTS).get("state") == "plan":
+            place = place.with_name(f"{place.name}-on-{_ODD.sub('-', there.name)}")
+            rebuild_there(there, context.observer, task.bundle, place)
+        return place, find_there(there, context.observer, replace(task, bundle=place))
     except EdgetlError as error:
-        return bundle, error
+        return task.bundle, error
 
 
-def _here(context: Context, bundle: Path, manifest: Manifest, samples: Sequence[Sample]) -> _Here:
-    if not samples:
+def _here(context: Context, task: Task, manifest: Manifest) -> _Here:
+    if not task.samples:
         return _Here(None, "no images were given")
-    engine = bundled_engine(bundle, manifest, Standing("measured", True))
+    engine = bundled_engine(task.bundle, manifest, Standing("measured", True))
     by = "the same engine"
     try:
         try:
@@ -164,7 +143,7 @@ def _here(context: Context, bundle: Path, manifest: Manifest, samples: Sequence[
         except (BackendError, MissingDependencyError) as error:
             engine = replace(engine, standing=Standing("simulated", False, str(error), loads=False))
             by = f"its simulator, {engine.answering().spec.backend}"
-        found = measure_accuracy(context, engine, samples, manifest.contract)
+        found = measure_accuracy(context, engine, task.samples, manifest.contract)
         return _Here(found, by, engine.standing.kind)
     except EdgetlError as error:
         return _Here(None, str(error))

@@ -26,7 +26,24 @@ from edgetl.measurement.stage import Speed, measure_accuracy, measure_speed, unt
 if TYPE_CHECKING:
     from edgetl.profiles import Target
 
-__all__ = ["Findings", "Wanted", "bundled_engine", "find"]
+__all__ = ["Findings", "Task", "Wanted", "bundled_engine", "find"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A bundle, and what is to be found out about it.
+
+    Attributes:
+        samples: labelled images that the bundle was not trained on; none for no accuracy.
+        target: the profile the bundle was made for, where it is known.
+        against: another bundle, whose engine takes turns with this one's.
+    """
+
+    bundle: Path
+    samples: Sequence[Sample]
+    wanted: Wanted
+    target: Target | None
+    against: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,53 +101,34 @@ class Findings:
         )
 
 
-def find(
-    context: Context,
-    bundle: Path,
-    samples: Sequence[Sample],
-    wanted: Wanted,
-    target: Target | None,
-    against: Path | None = None,
-) -> Findings:
+def find(context: Context, task: Task) -> Findings:
     """Accuracy, speed and placement of a bundle's engine on this machine.
-
-    Args:
-        samples: labelled images that the bundle was not trained on; none for no accuracy.
-        target: the profile the bundle was made for, where it is known.
-        against: another bundle, whose engine takes turns with this one's.
 
     Raises:
         BundleError: if the bundle was altered.
         EdgetlError: if the engine can't be loaded or run.
     """
     with measuring_alone(context.observer.note):
-        return _find(context, bundle, samples, wanted, _standing(context, target), against)
+        return _find(context, task, _standing(context, task.target))
 
 
-def _find(
-    context: Context,
-    bundle: Path,
-    samples: Sequence[Sample],
-    wanted: Wanted,
-    here: Standing,
-    against: Path | None,
-) -> Findings:
-    manifest = check_files(bundle)
-    engine = bundled_engine(bundle, manifest, here)
-    other = _comparable(against, manifest, here) if against else None
+def _find(context: Context, task: Task, here: Standing) -> Findings:
+    manifest = check_files(task.bundle)
+    engine = bundled_engine(task.bundle, manifest, here)
+    other = _comparable(task.against, manifest, here) if task.against else None
     engine.open()  # one that can't be loaded here is an error before anything is measured
     predictions = None
-    if samples:
-        predictions = measure_accuracy(context, engine, samples, manifest.contract)
-    image = read_array(bundle / GOLDEN_INPUT, np.dtype(np.uint8))[0]
+    if task.samples:
+        predictions = measure_accuracy(context, engine, task.samples, manifest.contract)
+    image = read_array(task.bundle / GOLDEN_INPUT, np.dtype(np.uint8))[0]
     if not here.latency:
         return Findings(context.environment, context.machine, here, predictions, untimed(engine), {})
-    [speed] = measure_speed(context, [engine], image, wanted.options, again=wanted.again)
+    [speed] = measure_speed(context, [engine], image, task.wanted.options, again=task.wanted.again)
     if isinstance(speed, str):
         raise EdgetlError(speed)
-    pictures = [sample.path for sample in samples]
+    pictures = [sample.path for sample in task.samples]
     subject = Subject(engine, manifest.contract, image, pictures, other)
-    details = measure_details(context, subject, wanted)
+    details = measure_details(context, subject, task.wanted)
     return Findings(context.environment, context.machine, here, predictions, speed, details)
 
 

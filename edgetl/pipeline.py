@@ -24,7 +24,7 @@ from edgetl.elsewhere import fitting, section_there, visit
 from edgetl.engines import REFERENCE, Engine, best_target, build_engine, float_twin
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
-from edgetl.findings import Wanted, engine_digest
+from edgetl.findings import Task, Wanted, engine_digest
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy, measure_speed
 from edgetl.peaks import with_roofline
@@ -46,7 +46,7 @@ from edgetl.transfer.train import Trained, train
 from edgetl.versions import versions
 
 _BUNDLES = "bundles"
-_NOT_IN_BUNDLES = ("latency_samples_ms", "changed", "error_analysis")
+_NOT_IN_BUNDLES = ("latency_samples_ms", "changed", "mistakes", "error_analysis")
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _sections(
     if not theirs or found["error"]:
         return [finished(found)]
     bundle = options.out / found["bundle"]
-    visits = visit(context, bundle, scene.samples, Wanted(), deployment.target, theirs)
+    visits = visit(context, Task(bundle, scene.samples, Wanted(), deployment.target), theirs)
     kept = {name: found[name] for name in ("recipe", "refit", "error_analysis")}
     return [finished(section_there(scene, each, found, **kept)) for each in visits]
 

@@ -157,6 +157,7 @@ def engine_section(scene: Scene, item: Measured, bundle: str | None, **facts: An
         "placement": item.placement,
         "standing": item.engine.standing.reason,
         "changed": _changed(scene, item.predictions),
+        "mistakes": _mistakes(scene, item.predictions),
         "gate": _gate(gate, item.error),
         "gate_reasons": reasons,
         "error": item.error,
@@ -207,6 +208,7 @@ def failed_section(target: str, backend: str, precision: str, error: str) -> dic
         "precision": precision,
         **dict.fromkeys(absent),
         "changed": [],
+        "mistakes": [],
         "latency_samples_ms": [],
         "gate": "failed",
         "error": error,
@@ -265,15 +267,26 @@ def _changed(scene: Scene, found: Predictions | None) -> list[dict[str, str]]:
     names = scene.dataset.classes
     before = dict(zip(scene.reference.rows, scene.reference.logits.argmax(1), strict=True))
     return [
-        {
-            "path": _relative(scene.samples[row].path, scene.dataset.root),
-            "label": names[scene.samples[row].label],
-            "before": names[before[row]],
-            "after": names[after],
-        }
+        {**_labelled(scene, row), "before": names[before[row]], "after": names[after]}
         for row, after in zip(found.rows, found.logits.argmax(1), strict=True)
         if row in before and before[row] != after
     ]
+
+
+def _mistakes(scene: Scene, found: Predictions | None) -> list[dict[str, str]]:
+    """What an engine gets wrong: enough to compare it with a later one image by image."""
+    if found is None:
+        return []
+    return [
+        {**_labelled(scene, row), "predicted": scene.dataset.classes[predicted]}
+        for row, predicted in zip(found.rows, found.logits.argmax(1), strict=True)
+        if scene.samples[row].label != predicted
+    ]
+
+
+def _labelled(scene: Scene, row: int) -> dict[str, str]:
+    sample = scene.samples[row]
+    return {"path": _relative(sample.path, scene.dataset.root), "label": scene.dataset.classes[sample.label]}
 
 
 def _relative(path: Path, root: Path) -> str:

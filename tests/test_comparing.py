@@ -7,7 +7,7 @@ import copy
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def engine(p50: float = 2.0, right: int = 390, **more: Any) -> Document:
         "latency_notes": [],
         "throughput_per_s": q(1000 / p50, 0.03),
         "placement": {"device": "CPU", "share_of_nodes": 1.0, "share_of_time": 1.0, "elsewhere": []},
-        "changed": [],
+        "mistakes": wrong(range(411 - right)),
         "gate": "passed",
         "gate_reasons": [],
         "error": None,
@@ -64,7 +64,7 @@ def document(*engines: Document, **more: Any) -> Document:
             "gpus": [],
             "versions": {"openvino": "2026.4.1", "onnxruntime": "1.31.1"},
         },
-        "dataset": {"digest": "8e" * 32, "held_out": "val"},
+        "dataset": {"held_out_digest": "8e" * 32},
         "train": {"backbone": "lite0", "seed": 0, "seconds": {"features": 1.0}},
         "fp32": {"accuracy": proportion(391, 411).to_dict(), "confusion": [[200, 10], [10, 191]]},
         "engines": list(engines) or [engine()],
@@ -198,7 +198,7 @@ def test_an_unsteady_machine_decides_nothing() -> None:
 @pytest.mark.parametrize("missing", ["contract", "dataset"])
 def test_accuracy_on_other_images_is_not_compared(missing: str) -> None:
     new = document(engine(right=100))
-    new[missing] = "other" if missing == "contract" else {"digest": "00", "held_out": "val"}
+    new[missing] = "other" if missing == "contract" else {"held_out_digest": "00"}
     assert verdicts(compare(document(), new))["accuracy"] == "not comparable"
 
 
@@ -209,44 +209,41 @@ def test_kinds_are_not_mixed() -> None:
     assert "simulated in NEW" in why(found, "accuracy")
 
 
-def moves(base: list[str], new: list[str], right: tuple[int, int]) -> Comparison:
-    """Compare engines whose predictions differ from the float model's as told.
-
-    ``"lost"``: the float model is right and the engine wrong; ``"gained"`` the other way round.
-    """
-
-    def changed(kinds: list[str]) -> list[Document]:
-        pairs = {"lost": ("a", "b"), "gained": ("b", "a")}
-        return [
-            {"path": f"a/{kind}{i}", "label": "a", "before": pairs[kind][0], "after": pairs[kind][1]}
-            for i, kind in enumerate(kinds)
-        ]
-
-    return compare(
-        document(engine(right=right[0], changed=changed(base))),
-        document(engine(right=right[1], changed=changed(new))),
-    )
+def wrong(*ranges: range) -> list[Document]:
+    """The mistakes of an engine, by the numbers of the images."""
+    numbers = [number for each in ranges for number in each]
+    return [{"path": f"a/{number}.png", "label": "a", "predicted": "b"} for number in numbers]
 
 
 def test_accuracy_is_compared_image_by_image_where_both_tell() -> None:
-    found = moves(["lost"] * 2, ["lost"] * 12, (389, 379))
-    assert "10 lost and 0 gained of 411" in why(found, "accuracy")
+    base = document(engine(right=389, mistakes=wrong(range(22))))
+    new = document(engine(right=379, mistakes=wrong(range(2, 34))))
+    found = compare(base, new)
+    assert "12 lost and 2 gained of 411" in why(found, "accuracy")
     assert verdicts(found)["accuracy"] == "regression"
-    # As two shares the same ten images are not enough.
-    apart = document(engine(right=379)), document(engine(right=389))
-    for made in apart:
-        made["train"] = None
-    assert verdicts(compare(apart[1], apart[0]))["accuracy"] == "undecided"
+    # As two shares the same images are not enough.
+    for made in (base, new):
+        del made["engines"][0]["mistakes"]
+    assert verdicts(compare(base, new))["accuracy"] == "undecided"
 
 
-def test_predictions_that_do_not_add_up_are_not_paired() -> None:
-    found = moves(["lost"] * 2, ["lost"] * 12, (389, 389))
-    assert "not image by image" in why(found, "accuracy")
+def _short(made: Document) -> None:
+    made["engines"][0]["mistakes"].pop()
 
 
-def test_another_float_model_is_not_paired() -> None:
-    base, new = document(), document()
-    new["train"]["seed"] = 1
+def _twice(made: Document) -> None:
+    made["engines"][0]["mistakes"][1] = made["engines"][0]["mistakes"][0]
+
+
+def _nameless(made: Document) -> None:
+    made["engines"][0]["mistakes"][0] = {"label": "a"}
+
+
+@pytest.mark.parametrize("harm", [_short, _twice, _nameless])
+def test_mistakes_that_do_not_add_up_are_not_paired(harm: Callable[[Document], None]) -> None:
+    base, new = (document(engine(mistakes=wrong(range(21)))) for _ in range(2))
+    assert "each of 411 images" in why(compare(base, new), "accuracy")
+    harm(new)
     assert "not image by image" in why(compare(base, new), "accuracy")
 
 

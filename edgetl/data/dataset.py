@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,17 @@ class Dataset:
     @property
     def digest(self) -> str:
         """sha256 (hex) of classes, splits, labels and contents; paths and file names don't enter."""
-        lines = sorted(f"{name} {s.label} {s.digest}" for name, split in self.splits.items() for s in split)
-        return hashlib.sha256("\n".join([json.dumps(self.classes), *lines]).encode()).hexdigest()
+        return self._digest(
+            f"{name} {s.label} {s.digest}" for name, split in self.splits.items() for s in split
+        )
+
+    @property
+    def held_out_digest(self) -> str:
+        """As :attr:`digest`, of the held-out images alone, whatever their split is called."""
+        return self._digest(f"{s.label} {s.digest}" for s in self.held_out)
+
+    def _digest(self, lines: Iterable[str]) -> str:
+        return hashlib.sha256("\n".join([json.dumps(self.classes), *sorted(lines)]).encode()).hexdigest()
 
     def without(self, unreadable: Mapping[str, str]) -> Dataset:
         """The dataset less the samples whose digest is a key; each is listed as skipped for its reason.
@@ -121,13 +130,14 @@ class Dataset:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready summary: root, classes, counts per split and class, notes, digest."""
+        """A JSON-ready summary: root, classes, counts per split and class, notes, digests."""
         return {
             "root": printable(str(self.root)),
             "classes": list(self.classes),
             "counts": {name: self._counts(samples) for name, samples in self.splits.items()},
             "notes": list(self.notes),
             "digest": self.digest,
+            "held_out_digest": self.held_out_digest,
         }
 
     def _counts(self, samples: Sequence[Sample]) -> dict[str, Any]:

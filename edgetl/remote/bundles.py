@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,19 +15,15 @@ from edgetl.backends.base import EngineSpec
 from edgetl.bundle.arrays import read_array
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import NAME, Manifest, read_manifest
-from edgetl.data import Sample
 from edgetl.errors import BundleError, InputError
 from edgetl.files import atomic_folder, relative_files
-from edgetl.findings import Findings, Wanted
+from edgetl.findings import Findings, Task
 from edgetl.measurement.probe import Probed, ProbeNetwork
 from edgetl.progress import Observer
 from edgetl.remote.devices import Device
 from edgetl.remote.session import Remote
 from edgetl.remote.ssh import DeviceError
 from edgetl.remote.worker import LOGITS, REBUILT
-
-if TYPE_CHECKING:
-    from edgetl.profiles import Target
 
 # a GPU's or an NPU's runtime comes with the board's own system
 _LEAST = ("numpy>=1.26", "pillow>=10.1")
@@ -40,38 +36,30 @@ def facts_of(device: Device, observer: Observer) -> dict[str, Any]:
         return {**remote.run({"verb": "facts"}, Path(out)), "python": remote.hello["python"]}
 
 
-def find_there(
-    device: Device,
-    observer: Observer,
-    bundle: Path,
-    samples: Sequence[Sample],
-    wanted: Wanted,
-    target: Target | None,
-    against: Path | None = None,
-) -> Findings:
+def find_there(device: Device, observer: Observer, task: Task) -> Findings:
     """``findings.find`` on a device.
 
     Raises:
         DeviceError: if the device can't be reached, or the engine can't be loaded or run there.
     """
     with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
-        if wanted.install:
-            remote.install(_packages(read_manifest(bundle)))
+        if task.wanted.install:
+            remote.install(_packages(read_manifest(task.bundle)))
         request = {
             "verb": "bench",
-            "bundle": _send_bundle(remote, bundle),
-            "against": _send_bundle(remote, against) if against else None,
+            "bundle": _send_bundle(remote, task.bundle),
+            "against": _send_bundle(remote, task.against) if task.against else None,
             "blobs": f"{remote.hello['folder']}/blobs",
-            "samples": [[sample.digest, sample.label] for sample in samples],
-            "wanted": asdict(wanted),
-            "target": target.model_dump(mode="json") if target else None,
+            "samples": [[sample.digest, sample.label] for sample in task.samples],
+            "wanted": asdict(task.wanted),
+            "target": task.target.model_dump(mode="json") if task.target else None,
         }
-        if samples:
-            with observer.stage(f"{device.name}: send {len(samples)} images") as advance:
-                remote.send({sample.digest: sample.path for sample in samples}, advance)
+        if task.samples:
+            with observer.stage(f"{device.name}: send {len(task.samples)} images") as advance:
+                remote.send({sample.digest: sample.path for sample in task.samples}, advance)
         out = Path(folder)
         result = remote.run(request, out)
-        return _findings(device, result, out, len(samples))
+        return _findings(device, result, out, len(task.samples))
 
 
 def probe_there(

@@ -19,7 +19,7 @@ from edgetl.data import Sample
 from edgetl.device.lock import measuring_alone
 from edgetl.errors import EdgetlError, MissingDependencyError
 from edgetl.files import write_atomic
-from edgetl.findings import Wanted, find
+from edgetl.findings import Task, Wanted, find
 from edgetl.measurement.probe import ProbeNetwork, probe_with
 from edgetl.progress import Advance
 from edgetl.rebuilding import rebuild_bundle
@@ -115,10 +115,10 @@ def _bench(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str,
     blobs = Path(request["blobs"])
     samples = [Sample(str(blobs / digest), int(label), digest) for digest, label in request["samples"]]
     target = SimpleNamespace(**request["target"]) if request["target"] else None
-    wanted = Wanted(**request["wanted"])
     against = Path(request["against"]) if request["against"] else None
-    bundle = Path(request["bundle"])
-    findings = find(context, bundle, samples, wanted, target, against)  # type: ignore[arg-type]
+    wanted = Wanted(**request["wanted"])
+    task = Task(Path(request["bundle"]), samples, wanted, target, against)  # type: ignore[arg-type]
+    findings = find(context, task)
     if findings.predictions:
         np.save(out / LOGITS, findings.predictions.logits)
     return findings.to_dict()

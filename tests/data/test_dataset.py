@@ -66,6 +66,19 @@ def test_digest_sees_classes_splits_labels_and_contents() -> None:
     assert len(set(digests)) == len(digests)
 
 
+def test_the_held_out_digest_sees_those_images_alone() -> None:
+    base = dataset()
+    assert dataset(train=base.train[1:]).held_out_digest == base.held_out_digest
+    assert dataset(val=(), test=base.val).held_out_digest == base.held_out_digest
+    others = [
+        dataset(classes=("a", "c")),
+        dataset(val=base.val[1:]),
+        dataset(val=(dataclasses.replace(base.val[0], label=1), *base.val[1:])),
+        dataset(test=base.train),
+    ]
+    assert len({base.held_out_digest, *(other.held_out_digest for other in others)}) == len(others) + 1
+
+
 def test_without_drops_every_copy_and_lists_it() -> None:
     data = dataset().without({"d2": "damaged image", "d5": "truncated", "unknown": "never used"})
     assert [s.digest for s in data.train] == ["d1", "d3", "d4"]
@@ -114,4 +127,5 @@ def test_summary_is_json_with_counts() -> None:
         },
         "notes": ["a note"],
         "digest": dataset().digest,
+        "held_out_digest": dataset().held_out_digest,
     }
