@@ -61,6 +61,7 @@ class RunOptions:
         refit_head: fit the head again on the integer backbone's features.
         remeasure: take latencies anew even if the store has them.
         on: devices, by name or address, on which the engines of their kind are built and measured.
+        seconds: how long each latency and throughput is taken, at least.
     """
 
     images: Path
@@ -75,6 +76,15 @@ class RunOptions:
     seed: int = 0
     remeasure: bool = False
     on: tuple[str, ...] = ()
+    seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        _ = self.wanted  # seconds that can't be are refused before anything is done
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is measured of an engine on a device."""
+        return Wanted(seconds=self.seconds)
 
 
 def run(options: RunOptions, context: Context | None = None) -> dict[str, Any]:
@@ -176,7 +186,8 @@ def _measure(
     alone = not any(engine.standing.loads for engine in engines if not engine.name.startswith(REFERENCE))
     running = [] if alone else [engine for engine in engines if engine.standing.loads]
     with measuring_alone(context.observer.note):
-        speeds = measure_speed(context, running, image, again=options.remeasure) if running else []
+        timing = options.wanted.options
+        speeds = measure_speed(context, running, image, timing, again=options.remeasure) if running else []
     by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
     measured = {}
     for engine in engines:
@@ -207,7 +218,7 @@ def _sections(
     if not theirs or found["error"]:
         return [finished(found)]
     bundle = options.out / found["bundle"]
-    visits = visit(context, Task(bundle, scene.samples, Wanted(), deployment.target), theirs)
+    visits = visit(context, Task(bundle, scene.samples, options.wanted, deployment.target), theirs)
     kept = {name: found[name] for name in ("recipe", "refit", "error_analysis")}
     return [finished(section_there(scene, each, found, **kept)) for each in visits]
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from edgetl.cli.common import fallback_option, json_option, make_context, print_json, result_console
+from edgetl.cli.common import (
+    fallback_option,
+    json_option,
+    make_context,
+    print_json,
+    result_console,
+    seconds_option,
+)
 from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.run import gate_status
 from edgetl.cli.text import interval, skipped_line
@@ -30,14 +37,7 @@ from edgetl.errors import InputError
 @click.option(
     "--brief", is_flag=True, help="Only accuracy, latency, throughput, placement, and what is asked for."
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=2.0,
-    show_default=True,
-    metavar="S",
-    help="How long each latency and throughput is taken, at least.",
-)
+@seconds_option
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),

@@ -35,6 +35,15 @@ fallback_option = click.option(
     help="Gate: share of nodes, or of time, that may run elsewhere than on the device asked for.",
 )
 
+seconds_option = click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="How long each latency and throughput is taken, at least.",
+)
+
 
 class TerminalObserver:
     """Progress bars on standard error while a stage runs on a terminal, one line when it is done."""

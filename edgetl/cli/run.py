@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from edgetl.cli.common import fallback_option, json_option, make_context, print_json, result_console
+from edgetl.cli.common import (
+    fallback_option,
+    json_option,
+    make_context,
+    print_json,
+    result_console,
+    seconds_option,
+)
 from edgetl.cli.compare import Baseline, baseline_options
 from edgetl.cli.text import skipped_line
 
@@ -54,6 +61,7 @@ from edgetl.cli.text import skipped_line
     metavar="DEVICE",
     help="Measure engines of its kind there, by name or ssh://user@host; repeatable.",
 )
+@seconds_option
 @click.option("--remeasure", is_flag=True, help="Take latencies anew even if they are in the store.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("edgetl-out"), show_default=True)
 @baseline_options

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.driving import TARGETS, Command, Run, write_shapes
+from tests.e2e.driving import CHOSEN, QUICK, Command, Run, write_shapes
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +28,10 @@ def story(shapes: Path, command: Command, tmp_path_factory: pytest.TempPathFacto
 
     def run(*options: object, out: Path | None = None, images: Path = shapes) -> Run:
         folder = out or tmp_path_factory.mktemp("out")
-        chosen = [item for target in TARGETS for item in ("--target", target)]
-        done = command("run", images, *chosen, "--recipe", "quick", "-o", folder, *options)
-        return Run(folder, json.loads((folder / "results.json").read_text()), done)
+        started = time.monotonic()
+        done = command("run", images, *CHOSEN, *QUICK, "-o", folder, *options)
+        seconds = time.monotonic() - started
+        return Run(folder, json.loads((folder / "results.json").read_text()), done, seconds)
 
     return run
 

@@ -14,6 +14,9 @@ from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "cross", "square")
 TARGETS = ("x86-vnni", "x86-onnxruntime")
+CHOSEN = tuple(item for target in TARGETS for item in ("--target", target))
+QUICK = ("--recipe", "quick", "--seconds", "0.5")
+"""Options of a run whose figures nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Run:
     out: Path
     results: dict[str, Any]
     process: subprocess.CompletedProcess[str]
+    seconds: float = 0.0
 
     def bundle(self, target: str) -> Path:
         return self.out / "bundles" / target

@@ -10,16 +10,16 @@ import os
 import random
 import signal
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgetl.files import relative_files, sha256_file
-from tests.e2e.driving import TARGETS, Command
+from tests.e2e.driving import CHOSEN, QUICK, TARGETS, Command, Run
 
-KILLS = int(os.environ.get("EDGETL_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("EDGETL_TEST_KILLS", "2"))
 VOLATILE = {"manifest.json", "measurements.json"}
 """They hold times; what they say of the rest is compared field by field."""
 
@@ -49,32 +49,26 @@ def stable(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1800)
-def test_killed_runs_go_on_to_the_same_results(shapes: Path, tmp_path: Path) -> None:
-    images = Path(os.environ.get("EDGETL_TEST_IMAGES", shapes))
-    recipe = [] if "EDGETL_TEST_IMAGES" in os.environ else ["--recipe", "quick"]
-    targets = [item for target in TARGETS for item in ("--target", target)]
-
-    def arguments(out: Path) -> list[object]:
-        return ["run", images, *targets, *recipe, "-o", out]
-
-    calm = Command(tmp_path / "calm-cache")
-    started = time.monotonic()
-    calm(*arguments(tmp_path / "calm"))
-    duration = time.monotonic() - started
-
+def test_killed_runs_go_on_to_the_same_results(
+    finished: Run, story: Callable[..., Run], shapes: Path, tmp_path: Path
+) -> None:
+    own = os.environ.get("EDGETL_TEST_IMAGES")
+    calm = story(images=Path(own)) if own else finished
+    images = Path(own) if own else shapes
+    arguments = ["run", images, *CHOSEN, *QUICK, "-o", tmp_path / "disturbed"]
     disturbed = Command(tmp_path / "disturbed-cache")
     chance = random.Random(0)
     killed = 0
     for _ in range(KILLS):
         process = subprocess.Popen(
-            disturbed.line(*arguments(tmp_path / "disturbed")),
+            disturbed.line(*arguments),
             env=disturbed.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            process.wait(chance.uniform(0.2, 0.6 * duration))
+            process.wait(chance.uniform(0.2, 0.6 * calm.seconds))
             assert process.returncode == 0
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
@@ -84,8 +78,8 @@ def test_killed_runs_go_on_to_the_same_results(shapes: Path, tmp_path: Path) -> 
             path = tmp_path / "disturbed" / file
             assert not path.exists() or path.stat().st_size > 0
     assert killed > 0
-    disturbed(*arguments(tmp_path / "disturbed"))
-    one, other = stable(tmp_path / "calm"), stable(tmp_path / "disturbed")
+    disturbed(*arguments)
+    one, other = stable(calm.out), stable(tmp_path / "disturbed")
     assert {name: digest for name, digest in other["files"].items() if one["files"].get(name) != digest} == {}
     assert one == other
     for target in TARGETS:

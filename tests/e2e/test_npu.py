@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.e2e.driving import Command, Run, write_shapes
+from tests.e2e.driving import QUICK, Command, Run, write_shapes
 
 pytest.importorskip("onnxruntime_qnn", reason="onnxruntime-qnn is not installed (extra qnn)")
 pytest.importorskip("ethosu", reason="Vela is not installed (extra ethosu)")
@@ -31,7 +31,7 @@ def run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Run:
     images = write_shapes(tmp_path_factory.mktemp("few") / "images", 16)
     out = tmp_path_factory.mktemp("npu")
     targets = [item for name in (QUALCOMM, ARM, INTEL) for item in ("-t", name)]
-    done = command("run", images, *targets, "--recipe", "quick", "-o", out)
+    done = command("run", images, *targets, *QUICK, "-o", out)
     return Run(out, json.loads((out / "results.json").read_text()), done)
 
 
@@ -98,7 +98,7 @@ def test_bundles_can_be_verified_where_they_were_made(
 
 
 def test_another_run_does_nothing_again(run: Run, command: Command, tmp_path: Path) -> None:
-    again = command("run", run.results["dataset"]["root"], "-t", ARM, "--recipe", "quick", "-o", tmp_path)
+    again = command("run", run.results["dataset"]["root"], "-t", ARM, *QUICK, "-o", tmp_path)
     [engine] = json.loads((tmp_path / "results.json").read_text())["engines"]
     first = next(item for item in run.results["engines"] if item["target"] == ARM)
     assert engine["accuracy"] == first["accuracy"] and engine["estimate"] == first["estimate"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.boards import sshd
 from tests.boards.python import board_path
-from tests.e2e.driving import Command, Run, write_shapes
+from tests.e2e.driving import QUICK, Command, Run, write_shapes
 
 
 def test_engines_are_measured_on_the_device_of_their_kind(
@@ -22,7 +22,7 @@ def test_engines_are_measured_on_the_device_of_their_kind(
     if reason := sshd.skip_reason():
         pytest.skip(reason)
     out = tmp_path / "out"
-    targets = ("--target", "x86-onnxruntime", "--target", "arm64-cpu", "--recipe", "quick")
+    targets = ("--target", "x86-onnxruntime", "--target", "arm64-cpu", *QUICK)
     with sshd.Sshd(environment={"PATH": board_path(tmp_path / "python")}) as board:
         monkeypatch.setenv("EDGETL_SSH", str(board.wrapper))
         done = command("run", shapes, *targets, "--on", board.url, "-o", out)

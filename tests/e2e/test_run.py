@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.driving import CLASSES, TARGETS, Command, Run, draw, write_shapes
+from tests.e2e.driving import CHOSEN, CLASSES, QUICK, TARGETS, Command, Run, draw, write_shapes
 
 SCHEMA = json.loads(resources.files("edgetl").joinpath("schemas/results.schema.json").read_text())
 
@@ -92,7 +92,7 @@ for target in {TARGETS!r}:
     model = edgetl.load({str(finished.out)!r} + "/bundles/" + target)
     answer = model.predict({str(shapes / "circle" / "000.png")!r})
     assert answer.label in model.labels and abs(sum(answer.probabilities.values()) - 1) < 1e-9
-results = edgetl.bench({str(finished.bundle(TARGETS[0]))!r})
+results = edgetl.bench({str(finished.bundle(TARGETS[0]))!r}, seconds=0.3)
 assert results["engines"][0]["latency_ms"]["p50"]["value"] > 0
 assert results["engines"][0]["accuracy"] is None
 """
@@ -137,10 +137,8 @@ def test_an_altered_bundle_is_refused_everywhere(finished: Run, command: Command
         assert done.returncode == 2 and "was altered" in done.stderr
 
 
-def test_gates_decide_the_exit_status(
-    story: Callable[..., Run], command: Command, shapes: Path, tmp_path: Path
-) -> None:
-    arguments = ("run", shapes, "--target", "x86-onnxruntime", "--recipe", "quick", "-o", tmp_path / "out")
+def test_gates_decide_the_exit_status(finished: Run, command: Command, shapes: Path, tmp_path: Path) -> None:
+    arguments = ("run", shapes, *CHOSEN, *QUICK, "-o", tmp_path / "out")
     assert command(*arguments, "--max-latency", "10000").returncode == 0
     slow = command(*arguments, "--max-latency", "0.0001", check=False)
     assert slow.returncode == 1 and "gate failed" in slow.stderr
@@ -151,7 +149,7 @@ def test_gates_decide_the_exit_status(
 def test_a_target_of_another_machine_is_simulated_and_has_no_latency(
     shapes: Path, command: Command, tmp_path: Path
 ) -> None:
-    command("run", shapes, "--target", "arm64-cpu", "--recipe", "quick", "-o", tmp_path / "out")
+    command("run", shapes, "--target", "arm64-cpu", *QUICK, "-o", tmp_path / "out")
     engine = json.loads((tmp_path / "out" / "results.json").read_text())["engines"][0]
     assert engine["latency_ms"] is None and engine["throughput_per_s"] is None and engine["speedup"] is None
     assert {quantity["kind"] for _, quantity in numbers(engine)} - {"measured"} == {"simulated"}
@@ -172,7 +170,7 @@ def test_odd_and_broken_files_are_read_or_listed(command: Command, tmp_path: Pat
     whole.unlink()
     (images / "cross" / "text.jpg").write_text("not a picture")
     (images / "square" / "zero.png").touch()
-    done = command("run", images, "--target", "x86-onnxruntime", "--recipe", "quick", "-o", tmp_path / "out")
+    done = command("run", images, "--target", "x86-onnxruntime", *QUICK, "-o", tmp_path / "out")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     skipped = {item["path"]: item["reason"] for item in results["skipped"]}
     assert set(skipped) == {"cross/truncated.jpg", "cross/text.jpg", "square/zero.png"}

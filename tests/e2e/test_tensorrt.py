@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.e2e.driving import Command, Run
+from tests.e2e.driving import QUICK, Command, Run
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (extra tensorrt-rtx)")
 SCHEMA = json.loads(resources.files("edgetl").joinpath("schemas/results.schema.json").read_text())
@@ -23,7 +23,7 @@ RTX, JETSON = "rtx-40", "jetson-orin-nano"
 @pytest.fixture(scope="module")
 def run(shapes: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("tensorrt")
-    done = command("run", shapes, "-t", RTX, "-t", JETSON, "--recipe", "quick", "-o", out)
+    done = command("run", shapes, "-t", RTX, "-t", JETSON, *QUICK, "-o", out)
     return Run(out, json.loads((out / "results.json").read_text()), done)
 
 
@@ -95,7 +95,7 @@ def test_building_a_plan_needs_the_board(run: Run, command: Command) -> None:
 def test_a_second_run_gives_the_same_bundles(
     run: Run, shapes: Path, command: Command, tmp_path: Path
 ) -> None:
-    command("run", shapes, "-t", RTX, "-t", JETSON, "--recipe", "quick", "-o", tmp_path)
+    command("run", shapes, "-t", RTX, "-t", JETSON, *QUICK, "-o", tmp_path)
     for target in (RTX, JETSON):
         one, two = (
             json.loads((root / "bundles" / target / "manifest.json").read_text())
