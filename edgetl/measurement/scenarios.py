@@ -101,7 +101,7 @@ def measure_scenario(
 
     Args:
         samples: of a multi-stream query.
-        options: of the latencies; offline, a stretch is as long as all rounds together.
+        options: of the latencies; offline, all stretches together are as long as all rounds.
 
     Returns:
         JSON-ready: ``scenario``, ``samples_per_query`` (None for offline, whose only query has them all),

@@ -271,3 +271,21 @@ def test_paired_ratio_uses_the_common_rounds() -> None:
 def test_results_hold_errors_by_type() -> None:
     results: dict[str, Latency | EdgetlError] = measure({"e": Engine()}, IMAGE, QUICK)
     assert isinstance(results["e"], Latency)
+
+
+def test_a_slow_engine_takes_turns_to_the_end() -> None:
+    class Sleeping:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def run(self, images: np.ndarray) -> np.ndarray:
+            time.sleep(self.seconds)
+            return np.zeros((1, 2), np.float32)
+
+    options = LatencyOptions(
+        rounds=6, round_seconds=0.02, min_samples=60, max_seconds=2.0, warmup_runs=20, warmup_seconds=0
+    )
+    found = measure({"fast": Sleeping(0.001), "slow": Sleeping(0.006)}, IMAGE, options)
+    fast, slow = found["fast"], found["slow"]
+    assert isinstance(fast, Latency) and isinstance(slow, Latency)
+    assert slow.n >= 60 and len(slow.round_p50_ms) <= 8  # of rounds that are three times as long

@@ -56,8 +56,8 @@ class Broken(Pool):
 
 
 def test_rate_is_that_of_the_inferences_in_flight() -> None:
-    alone = measure_throughput(Pool(1, 0.005), IMAGE, 0.2, 3, 0.02)
-    four = measure_throughput(Pool(4, 0.005), IMAGE, 0.2, 3, 0.02)
+    alone = measure_throughput(Pool(1, 0.005), IMAGE, 0.6, 3, 0.02)
+    four = measure_throughput(Pool(4, 0.005), IMAGE, 0.6, 3, 0.02)
     assert 50 < alone.value <= 200
     assert four.value > 1.5 * alone.value
     assert four.value <= 800
