@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 from typing import Any, Literal
 
 Kind = Literal["measured", "simulated", "estimated"]
@@ -82,3 +84,36 @@ def quantile(sorted_samples: Sequence[float], q: float, kind: Kind = "measured")
     low = sorted_samples[low_rank] if low_rank >= 0 else None
     high = sorted_samples[high_rank] if high_rank < n else None
     return Quantity(value, low, high, n, kind)
+
+
+def normal_quantile(confidence: float = 0.95) -> float:
+    """Two-sided quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+@cache
+def student_t(degrees: int, confidence: float = 0.95) -> float:
+    """Two-sided quantile of Student's t, by bisection of its distribution.
+
+    Raises:
+        ValueError: if there is no degree of freedom, or ``confidence`` is outside (0, 1).
+    """
+    if degrees < 1 or not 0 < confidence < 1:
+        raise ValueError(f"Student's t with {degrees} degrees of freedom at {confidence}")
+    below, above = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (below + above) / 2
+        below, above = (middle, above) if _within(middle, degrees) < confidence else (below, middle)
+    return math.sqrt(degrees) * math.tan(below)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """P(|t| < sqrt(degrees) tan(angle)) (Abramowitz & Stegun, 1964, 26.7.3 and 26.7.4)."""
+    odd = degrees % 2
+    term = total = math.cos(angle) if odd else 1.0
+    for k in range(2 + odd, degrees, 2):
+        term *= math.cos(angle) ** 2 * (k - 1) / k
+        total += term
+    if degrees == 1:
+        return 2 * angle / math.pi
+    return 2 * (angle + math.sin(angle) * total) / math.pi if odd else math.sin(angle) * total

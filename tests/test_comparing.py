@@ -18,8 +18,7 @@ from edgetl.cli.compare import command
 from edgetl.comparing import Comparison, Settings, compare
 from edgetl.comparing.intervals import difference, ratio, stretch, stretched, widened
 from edgetl.errors import InputError
-from edgetl.measurement.throughput import student_t95
-from edgetl.quantity import Quantity, proportion
+from edgetl.quantity import Quantity, proportion, student_t
 from edgetl.reporting.junit import comparison_junit
 from edgetl.reporting.markdown import comparison_markdown
 
@@ -395,7 +394,7 @@ def measured(rng: np.random.Generator, level: float, noise: float, rounds: int =
     """A figure as a run gives it: rounds around the run's own level, with Student's t interval."""
     logarithms = math.log(level) + noise * rng.standard_normal() + 0.02 * rng.standard_normal(rounds)
     mean = float(logarithms.mean())
-    half = student_t95(rounds - 1) * float(logarithms.std(ddof=1)) / math.sqrt(rounds)
+    half = student_t(rounds - 1) * float(logarithms.std(ddof=1)) / math.sqrt(rounds)
     low, high = math.exp(mean - half), math.exp(mean + half)
     return {"value": math.exp(mean), "low": low, "high": high, "n": 800, "kind": "measured"}
 

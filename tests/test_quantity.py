@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetl.quantity import Quantity, proportion, quantile
+from edgetl.quantity import Quantity, normal_quantile, proportion, quantile, student_t
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,18 @@ def test_dictionary_and_scale() -> None:
     quantity = Quantity(2.0, 1.0, None, 7, "simulated")
     assert Quantity.from_dict(quantity.to_dict()) == quantity
     assert quantity.scaled(100) == Quantity(200.0, 100.0, None, 7, "simulated")
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 9, 30, 31, 200])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.9999])
+def test_student_t_is_scipy_s(degrees: int, confidence: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    assert student_t(degrees, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, degrees))
+
+
+def test_student_t_nears_the_normal_and_needs_a_degree_of_freedom() -> None:
+    assert student_t(5000) == pytest.approx(normal_quantile(), rel=1e-3)
+    assert normal_quantile() == pytest.approx(1.959963984540054)
+    for degrees, confidence in ((0, 0.95), (5, 1.0), (5, 0.0)):
+        with pytest.raises(ValueError, match="degrees of freedom"):
+            student_t(degrees, confidence)

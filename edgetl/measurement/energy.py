@@ -13,8 +13,7 @@ from edgetl.device.power import Sensor
 from edgetl.errors import BackendError, InputError
 from edgetl.measurement.engine import as_error
 from edgetl.measurement.meters import Clock, Meter, meter_of
-from edgetl.measurement.throughput import student_t95
-from edgetl.quantity import Quantity
+from edgetl.quantity import Quantity, student_t
 
 Sleep = Callable[[float], None]
 
@@ -183,7 +182,7 @@ class _Ratio:
 
     def quantity(self, n: int, shared_error: float = 0.0) -> dict[str, Any]:
         """With Student's t interval; ``shared_error`` is one that all stretches have in common."""
-        half = student_t95(self.stretches - 1) * math.hypot(self.error, shared_error)
+        half = student_t(self.stretches - 1) * math.hypot(self.error, shared_error)
         return Quantity(self.value, self.value - half, self.value + half, n).to_dict()
 
 

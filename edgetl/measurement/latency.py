@@ -17,8 +17,7 @@ import numpy.typing as npt
 from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.measurement.engine import Images, Runnable, as_batch, as_error
 from edgetl.measurement.steady import MIN_TRACE, WarmUp, changed, oddities, warm_up
-from edgetl.measurement.throughput import student_t95
-from edgetl.quantity import Quantity
+from edgetl.quantity import Quantity, student_t
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -307,6 +306,6 @@ def _quantity(value: float, resampled: Floats, rounds: int, n: int) -> Quantity:
     """
     if rounds < _MIN_ROUNDS:
         return Quantity(float(value), None, None, n)
-    tail = NormalDist().cdf(-sqrt(rounds / (rounds - 1)) * student_t95(rounds - 1))
+    tail = NormalDist().cdf(-sqrt(rounds / (rounds - 1)) * student_t(rounds - 1))
     low, high = np.quantile(resampled, (tail, 1 - tail))
     return Quantity(float(value), min(float(low), float(value)), max(float(high), float(value)), n)

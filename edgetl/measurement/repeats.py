@@ -6,8 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from edgetl.measurement.throughput import student_t95
-from edgetl.quantity import Quantity
+from edgetl.quantity import Quantity, student_t
 
 
 def over_repeats(figures: Sequence[float]) -> Quantity:
@@ -20,5 +19,5 @@ def over_repeats(figures: Sequence[float]) -> Quantity:
     n, mean = len(logarithms), statistics.fmean(logarithms)
     if n < 3:
         return Quantity(math.exp(mean), None, None, n)
-    half = student_t95(n - 1) * statistics.stdev(logarithms) / math.sqrt(n)
+    half = student_t(n - 1) * statistics.stdev(logarithms) / math.sqrt(n)
     return Quantity(math.exp(mean), math.exp(mean - half), math.exp(mean + half), n)
