@@ -10,7 +10,7 @@ from typing import Any
 
 from edgetl.backends import get_backend
 from edgetl.backends.base import EngineSpec, Session
-from edgetl.device.environment import environment, fingerprint
+from edgetl.device.environment import environment, fingerprint, pace
 from edgetl.errors import InputError
 from edgetl.progress import Observer, Silent
 from edgetl.store import Store
@@ -33,6 +33,11 @@ class Context:
     def machine(self) -> str:
         """What of this machine affects results: part of every key whose value was computed here."""
         return fingerprint(self.environment)
+
+    @cached_property
+    def pace(self) -> str:
+        """What of this machine affects times: part of every key whose value was timed here."""
+        return pace(self.environment)
 
     def engine_parts(self, spec: EngineSpec) -> dict[str, Any]:
         """What an engine's answers depend on besides its model."""

@@ -52,7 +52,7 @@ class Findings:
 
     Attributes:
         environment: of that machine.
-        machine: its fingerprint, see ``device.environment.fingerprint``.
+        machine: what decides its speed, see ``device.environment.pace``.
         standing: what its results are worth for the bundle's target.
         predictions: None where there were no images.
         speed: with nothing timed on an emulated machine.
@@ -122,14 +122,14 @@ def _find(context: Context, task: Task, here: Standing) -> Findings:
         predictions = measure_accuracy(context, engine, task.samples, manifest.contract)
     image = read_array(task.bundle / GOLDEN_INPUT, np.dtype(np.uint8))[0]
     if not here.latency:
-        return Findings(context.environment, context.machine, here, predictions, untimed(engine), {})
+        return Findings(context.environment, context.pace, here, predictions, untimed(engine), {})
     [speed] = measure_speed(context, [engine], image, task.wanted.options, again=task.wanted.again)
     if isinstance(speed, str):
         raise EdgetlError(speed)
     pictures = [sample.path for sample in task.samples]
     subject = Subject(engine, manifest.contract, image, pictures, other)
     details = measure_details(context, subject, task.wanted)
-    return Findings(context.environment, context.machine, here, predictions, speed, details)
+    return Findings(context.environment, context.pace, here, predictions, speed, details)
 
 
 def _comparable(bundle: Path, manifest: Manifest, here: Standing) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,32 +18,34 @@ from edgetl.remote.bundles import probe_there
 from edgetl.remote.devices import Device
 from edgetl.roofline.bound import Peak, roofline
 from edgetl.roofline.cost import layer_costs
-from edgetl.roofline.probe_network import write_probe
+from edgetl.roofline.probe_network import SIDE, write_probe
 
 if TYPE_CHECKING:
     from edgetl.profiles import Target
 
 _KIND = "peak"
+_BUSY_SIDE = 224
+"""Pixels: 355e9 operations a run, which keep an accelerator busy for longer than they take to start."""
 
 
 def probe(context: Context, spec: EngineSpec, on: Device | None = None) -> tuple[Probed, str]:
     """Measure the peaks of this machine, or of a device, through an engine; kept for later rooflines.
 
     Returns:
-        The peaks, and the machine's fingerprint.
+        The peaks, and what they are the peaks of: see ``device.environment.pace``.
 
     Raises:
         MissingDependencyError: if onnx is not installed here, or the engine there.
         EdgetlError: if the engine can't run the probe network.
     """
     with tempfile.TemporaryDirectory(prefix="edgetl-probe-") as folder:
-        network = write_probe(Path(folder))
+        network = write_probe(Path(folder), SIDE if spec.device.upper().startswith("CPU") else _BUSY_SIDE)
         if on is not None:
             machine, probed = probe_there(on, context.observer, network, spec)
         else:
             with measuring_alone(context.observer.note), context.observer.stage(f"probe {spec.backend}"):
                 probed = probe_with(network, spec.backend, spec.device, _floats(spec))
-            machine = context.machine
+            machine = context.pace
     facts = {**probed.to_dict(), "probed_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     context.store.put(_KIND, _parts(machine, spec), facts)
     return probed, machine
@@ -51,9 +54,13 @@ def probe(context: Context, spec: EngineSpec, on: Device | None = None) -> tuple
 def peak_of(context: Context, machine: str, spec: EngineSpec, target: Target | None) -> Peak | None:
     """What is known of a machine's peaks: measured on it, or else its vendor's figures."""
     entry = context.store.find(_KIND, _parts(machine, spec))
-    if entry is not None:
-        return as_peak(Probed.from_dict(dict(entry.facts)), f"probed on it {entry.facts['probed_at']}")
     facts = target.facts if target else None
+    if entry is not None:
+        peak = as_peak(Probed.from_dict(dict(entry.facts)), f"probed on it {entry.facts['probed_at']}")
+        if peak.bandwidth_gbps is None and facts and facts.memory_bandwidth_gbps:
+            source = f"{peak.source}; memory: {facts.source}"
+            return replace(peak, bandwidth_gbps=facts.memory_bandwidth_gbps, source=source)
+        return peak
     if facts is None or facts.peak_int8_tops is None:
         return None
     return Peak(facts.peak_int8_tops, None, facts.memory_bandwidth_gbps, facts.source, "estimated")
@@ -69,7 +76,7 @@ def with_roofline(
     Args:
         model: the ONNX that the engine was built from.
     """
-    machine = section.get("device", {}).get("machine", context.machine)
+    machine = section.get("device", {}).get("machine", context.pace)
     return {**section, "roofline": _roofline(context, machine, section, spec, target, model)}
 
 

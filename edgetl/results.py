@@ -278,7 +278,11 @@ def _mistakes(scene: Scene, found: Predictions | None) -> list[dict[str, str]]:
     if found is None:
         return []
     return [
-        {**_labelled(scene, row), "predicted": scene.dataset.classes[predicted]}
+        {
+            **_labelled(scene, row),
+            "predicted": scene.dataset.classes[predicted],
+            "image": scene.samples[row].digest,
+        }
         for row, predicted in zip(found.rows, found.logits.argmax(1), strict=True)
         if scene.samples[row].label != predicted
     ]

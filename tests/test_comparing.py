@@ -16,7 +16,7 @@ import pytest
 
 from edgetl.cli.compare import command
 from edgetl.comparing import Comparison, Settings, compare
-from edgetl.comparing.intervals import difference, ratio, stretch, stretched, widened
+from edgetl.comparing.intervals import at, difference, joint, ratio, widened
 from edgetl.errors import InputError
 from edgetl.quantity import Quantity, proportion, student_t
 from edgetl.reporting.junit import comparison_junit
@@ -153,9 +153,33 @@ def test_turns_with_the_very_engine_count_before_all_else() -> None:
     slower = document(engine(1.8, against=against))
     found = compare(base, slower, STEADY)
     assert verdicts(found)["p50 latency"] == "regression"
-    assert verdicts(found)["p90 latency"] == "not comparable"
+    assert verdicts(found)["p90 latency"] == "not comparable"  # the runtime is another
     against["digest"] = "cd"
     assert verdicts(compare(base, slower, STEADY))["p50 latency"] == "not comparable"
+
+
+def test_turns_do_not_hide_what_else_became_worse() -> None:
+    base = document(engine(2.0, digest="ab"))
+    worse = {"latency_ms": {"p50": q(2.0, 0.01), "p90": q(2.2, 0.03), "p99": q(40.0, 0.2)}}
+    worse |= {"throughput_per_s": q(100, 0.03), "against": {"digest": "ab", "ratio": q(1.0, 0.01, 10)}}
+    found = compare(base, document(engine(2.0, **worse)))
+    assert verdicts(found)["p50 latency"] == "no change"
+    assert verdicts(found)["p99 latency"] == verdicts(found)["throughput"] == "regression"
+
+
+def test_turns_tell_that_it_was_the_machine() -> None:
+    against = {"digest": "ab", "ratio": q(1.0, 0.01, 10)}
+    found = compare(document(engine(2.0, digest="ab")), document(engine(4.0, against=against)))
+    assert verdicts(found)["p50 latency"] == "no change"
+    assert verdicts(found)["throughput"] == "undecided"
+    assert "BASE's engine itself took 2.00 times as long" in why(found, "throughput")
+
+
+def test_a_float_engine_of_another_input_is_no_reference() -> None:
+    base, new = with_reference(engine(2.0), 6.0, 3.0), with_reference(engine(4.0), 12.0, 3.0)
+    assert verdicts(compare(base, new, STEADY))["p50 latency"] == "no change"
+    new["contract"] = "other"
+    assert verdicts(compare(base, new, STEADY))["p50 latency"] == "regression"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +235,7 @@ def test_kinds_are_not_mixed() -> None:
 def wrong(*ranges: range) -> list[Document]:
     """The mistakes of an engine, by the numbers of the images."""
     numbers = [number for each in ranges for number in each]
-    return [{"path": f"a/{number}.png", "label": "a", "predicted": "b"} for number in numbers]
+    return [{"path": f"a/{n}.png", "label": "a", "predicted": "b", "image": f"{n:064x}"} for n in numbers]
 
 
 def test_accuracy_is_compared_image_by_image_where_both_tell() -> None:
@@ -230,15 +254,11 @@ def _short(made: Document) -> None:
     made["engines"][0]["mistakes"].pop()
 
 
-def _twice(made: Document) -> None:
-    made["engines"][0]["mistakes"][1] = made["engines"][0]["mistakes"][0]
-
-
 def _nameless(made: Document) -> None:
     made["engines"][0]["mistakes"][0] = {"label": "a"}
 
 
-@pytest.mark.parametrize("harm", [_short, _twice, _nameless])
+@pytest.mark.parametrize("harm", [_short, _nameless])
 def test_mistakes_that_do_not_add_up_are_not_paired(harm: Callable[[Document], None]) -> None:
     base, new = (document(engine(mistakes=wrong(range(21)))) for _ in range(2))
     assert "each of 411 images" in why(compare(base, new), "accuracy")
@@ -375,13 +395,17 @@ def test_newcombes_interval_of_two_proportions() -> None:
     assert found.high == pytest.approx(0.3339, abs=1e-4)
 
 
-def test_stretched_intervals() -> None:
-    assert stretch(1) == pytest.approx(1)
-    assert stretch(10) * 1.959964 == pytest.approx(2.807034, abs=1e-5)  # of 0.05 / 20
-    wide = stretched(Quantity(1.0, 1 / 1.1, 1.1, 9), 2.0, logarithmic=True)
-    assert wide.low == pytest.approx(1 / 1.21)
-    assert wide.high == pytest.approx(1.21)
-    assert stretched(Quantity(1.0, None, 2.0, 9), 2.0, logarithmic=False).low is None
+def test_intervals_of_another_confidence() -> None:
+    assert (joint(1), joint(10)) == (0.95, 0.995)
+    plain = Quantity(0.0, -1.959964, 1.959964, 9)
+    assert at(0.95, plain, logarithmic=False).high == pytest.approx(1.959964)
+    assert at(0.995, plain, logarithmic=False).high == pytest.approx(2.807034, abs=1e-5)
+    of_ten = Quantity(0.0, -2.262157, 2.262157, 10)
+    assert at(0.995, of_ten, 9, logarithmic=False).low == pytest.approx(-3.689662, abs=1e-5)
+    wide = at(0.995, Quantity(1.0, 1 / 1.1, 1.1, 9), logarithmic=True)
+    assert wide.low and wide.high and wide.high * wide.low == pytest.approx(1)
+    assert math.log(wide.high) / math.log(1.1) == pytest.approx(2.807034 / 1.959964, abs=1e-5)
+    assert at(0.995, Quantity(1.0, None, 2.0, 9), logarithmic=False).low is None
 
 
 def test_noise_adds_in_squares() -> None:
@@ -428,9 +452,11 @@ def test_noise_that_is_not_stated_makes_false_alarms() -> None:
 
 def in_turns(rng: np.random.Generator, slow: float, between: float, error: float) -> Document:
     """A document whose engine was timed in turns with BASE's: sessions differ, rounds err."""
-    value = slow * math.exp(between * rng.standard_normal() + error * rng.standard_normal())
-    low, high = value * math.exp(-1.96 * error), value * math.exp(1.96 * error)
-    change = {"value": value, "low": low, "high": high, "n": 80, "kind": "measured"}
+    launches = error * math.sqrt(10) * rng.standard_normal(10)
+    value = slow * math.exp(between * rng.standard_normal() + float(launches.mean()))
+    half = student_t(9) * float(launches.std(ddof=1)) / math.sqrt(10)
+    low, high = value * math.exp(-half), value * math.exp(half)
+    change = {"value": value, "low": low, "high": high, "n": 10, "kind": "measured"}
     return document(engine(against={"digest": "ab", "ratio": change}))
 
 
@@ -460,12 +486,12 @@ def test_ratio_intervals_cover() -> None:
 
 @pytest.mark.parametrize("right", [0.95, 0.99])
 def test_differences_of_shares_cover_together(right: float) -> None:
-    """Newcombe's interval stretched for eight stays good for 99.4 %."""
+    """Newcombe's interval for eight stays good for 99.4 %."""
     rng = np.random.default_rng(5)
-    factor, hits = stretch(8), 0
+    hits = 0
     for _ in range(TRIALS):
         new, base = (proportion(int(rng.binomial(411, right)), 411) for _ in range(2))
-        found = stretched(difference(new, base), factor, logarithmic=False)
+        found = at(joint(8), difference(new, base), logarithmic=False)
         assert found.low is not None and found.high is not None
         hits += found.low <= 0 <= found.high
     assert hits / TRIALS >= 0.985
@@ -493,3 +519,33 @@ def test_the_command_prints_writes_and_exits_by_the_outcome(
     assert json.loads(capsys.readouterr().out)["status"] == 1
     with pytest.raises(InputError):
         status(str(tmp_path / "a.xml"), str(new))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "status"),
+    [
+        ("none", "failed", "regression", 1),
+        ("none", "undecided", "undecided", 0),
+        ("passed", "failed", "regression", 1),
+        ("failed", "failed", "no change", 1),
+        ("failed", "passed", "improvement", 0),
+        ("undecided", "failed", "regression", 1),
+    ],
+)
+def test_a_gate_that_fails_fails(before: str, after: str, verdict: str, status: int) -> None:
+    found = compare(document(engine(gate=before)), document(engine(gate=after)))
+    assert verdicts(found)["gate"] == verdict
+    assert found.status == status
+    assert ('<failure message="' in comparison_junit(found)) == bool(status)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.99, "no change"), (0.4, "regression")])
+def test_time_spent_elsewhere_is_a_regression_too(share: float, verdict: str) -> None:
+    placement = {"device": "CPU", "share_of_nodes": 1.0, "share_of_time": share, "elsewhere": []}
+    found = compare(document(), document(engine(placement=placement)))
+    assert verdicts(found)["placement"] == verdict
+
+
+def test_images_are_known_again_by_their_content() -> None:
+    new = document(engine(mistakes=[{**item, "path": f"test/{item['path']}"} for item in wrong(range(21))]))
+    assert "each of 411 images" in why(compare(document(), new), "accuracy")

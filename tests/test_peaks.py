@@ -10,7 +10,7 @@ import pytest
 from edgetl import peaks, profiles
 from edgetl.backends.base import EngineSpec
 from edgetl.context import Context
-from edgetl.measurement.probe import Probed
+from edgetl.measurement.probe import Probed, ProbeNetwork
 from edgetl.quantity import Quantity
 from edgetl.roofline.probe_network import write_probe
 
@@ -25,11 +25,11 @@ def probed(tops: float) -> Probed:
 
 def test_what_was_probed_last_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context()
-    assert peaks.peak_of(context, context.machine, SPEC, None) is None
+    assert peaks.peak_of(context, context.pace, SPEC, None) is None
     for tops in (0.4, 0.5):
         monkeypatch.setattr(peaks, "probe_with", lambda *_, tops=tops: probed(tops))
         _, machine = peaks.probe(context, SPEC)
-        assert machine == context.machine
+        assert machine == context.pace
     found = peaks.peak_of(Context(), machine, SPEC, None)
     assert found is not None and found.kind == "measured"
     assert (found.tops, found.float_tops, found.bandwidth_gbps) == (0.5, 0.1, 20.0)
@@ -43,6 +43,24 @@ def test_the_vendors_word_stands_in() -> None:
     assert found is not None and found.kind == "estimated"
     assert target.facts is not None
     assert (found.tops, found.source) == (target.facts.peak_int8_tops, target.facts.source)
+
+
+def test_the_vendors_word_completes_what_can_not_be_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = profiles.target("jetson-orin-nano")
+    spec = EngineSpec("tensorrt", "model.engine", "int8", "f16", "GPU")
+    sides = []
+
+    def answer(network: ProbeNetwork, *_: object) -> Probed:
+        sides.append(network.side)
+        return Probed(Quantity(30.0, None, None, 100), None, None)
+
+    monkeypatch.setattr(peaks, "probe_with", answer)
+    _, machine = peaks.probe(Context(), spec)
+    found = peaks.peak_of(Context(), machine, spec, target)
+    assert found is not None and target.facts is not None
+    assert (found.tops, found.bandwidth_gbps) == (30.0, target.facts.memory_bandwidth_gbps)
+    assert "probed on it" in found.source and target.facts.source in found.source
+    assert sides == [224]  # a GPU is not kept busy by what a CPU is
 
 
 def test_an_engines_entry_gets_its_roofline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

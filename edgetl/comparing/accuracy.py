@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from edgetl.comparing.checks import Change, Check, Verdict
 from edgetl.comparing.entries import Entry, section
-from edgetl.comparing.intervals import difference
+from edgetl.comparing.intervals import at, difference
 from edgetl.comparing.settings import POINTS_RESOLUTION
 from edgetl.gate.paired import score_interval
-from edgetl.quantity import Quantity
+from edgetl.quantity import Quantity, normal_quantile
 
 _NAME = "accuracy"
 
@@ -25,26 +27,31 @@ def accuracy_change(base: Entry, new: Entry) -> Change | Check | None:
         return Check(_NAME, "share", before, after, None, "not comparable", obstacle or "")
     moves = _moves(base, new) if before.n == after.n else None
     if moves is None:
-        change, evidence = difference(after, before).scaled(100), "the same images, but not image by image"
-        return _change(before, after, change, evidence)
+        change = difference(after, before).scaled(100)
+        evidence = "the same images, but not image by image"
+        return _change(before, after, partial(at, change=change, logarithmic=False), evidence)
     gained, lost = moves
-    low, high = score_interval(gained, lost, after.n)
-    change = Quantity(100 * (gained - lost) / after.n, 100 * low, 100 * high, after.n, after.kind)
+    interval = partial(_paired, gained, lost, after)
     if not (gained or lost):
         # Nothing speaks for a change; that so few images could hide one is in the interval.
         same = f"each of {after.n:,} images is right or wrong as before"
-        return _change(before, after, change, same, ("no change", same))
-    return _change(before, after, change, f"image by image, {lost} lost and {gained} gained of {after.n:,}")
+        return _change(before, after, interval, same, ("no change", same))
+    return _change(before, after, interval, f"image by image, {lost} lost and {gained} gained of {after.n:,}")
+
+
+def _paired(gained: int, lost: int, after: Quantity, confidence: float) -> Quantity:
+    low, high = score_interval(gained, lost, after.n, normal_quantile(confidence))
+    return Quantity(100 * (gained - lost) / after.n, 100 * low, 100 * high, after.n, after.kind)
 
 
 def _change(
     before: Quantity,
     after: Quantity,
-    change: Quantity,
+    interval: Callable[[float], Quantity],
     evidence: str,
     settled: tuple[Verdict, str] | None = None,
 ) -> Change:
-    return Change(_NAME, "share", before, after, change, evidence, -1, 0.0, POINTS_RESOLUTION, settled)
+    return Change(_NAME, "share", before, after, interval, evidence, -1, 0.0, POINTS_RESOLUTION, settled)
 
 
 def _obstacle(base: Entry, new: Entry, before: Quantity | None, after: Quantity | None) -> str | None:
@@ -68,16 +75,20 @@ def _moves(base: Entry, new: Entry) -> tuple[int, int] | None:
     before, after = _mistakes(base), _mistakes(new)
     if before is None or after is None:
         return None
-    return len(before - after), len(after - before)
+    return (before - after).total(), (after - before).total()
 
 
-def _mistakes(entry: Entry) -> set[str] | None:
-    """Paths of the images it gets wrong; None if they are not told, or do not add up to its accuracy."""
+def _mistakes(entry: Entry) -> Counter[tuple[str, str]] | None:
+    """Labels and digests of the images it gets wrong; None if not told, or not as many as its accuracy says.
+
+    Paths would not do: a folder that was renamed holds the same images.
+    """
     accuracy, listed = entry.quantity(_NAME), entry.facts.get("mistakes")
     if accuracy is None or not isinstance(listed, list):
         return None
-    paths = {
-        item["path"] for item in listed if isinstance(item, Mapping) and isinstance(item.get("path"), str)
-    }
-    wrong = accuracy.n - round(accuracy.value * accuracy.n)
-    return paths if len(paths) == len(listed) == wrong else None
+    wrong = Counter(
+        (item["label"], item["image"])
+        for item in listed
+        if isinstance(item, Mapping) and all(isinstance(item.get(name), str) for name in ("label", "image"))
+    )
+    return wrong if wrong.total() == accuracy.n - round(accuracy.value * accuracy.n) else None

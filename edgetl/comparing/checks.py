@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from edgetl.comparing.intervals import stretch, stretched
+from edgetl.comparing.intervals import joint
 from edgetl.quantity import Quantity
 
 Verdict = Literal["regression", "improvement", "no change", "undecided", "not comparable"]
 VERDICTS: tuple[Verdict, ...] = ("regression", "undecided", "not comparable", "improvement", "no change")
 """From the one to look at first."""
+
+GATE = "gate"
+"""The name of the check that tells whether the budgets asked for are kept."""
 
 Unit = Literal["ms", "per_s", "share", "bytes", "text"]
 
@@ -36,6 +39,11 @@ class Check:
     verdict: Verdict
     why: str
 
+    @property
+    def fails(self) -> bool:
+        """A regression fails, and so does a gate that NEW does not pass, whatever it was in BASE."""
+        return self.verdict == "regression" or (self.name == GATE and self.new == "failed")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
@@ -43,9 +51,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Change:
-    """A change with a 95 % interval of its own, before it is judged together with the others.
+    """A change before it is judged together with the others.
 
     Attributes:
+        at: the change with its interval at a confidence (0..1): ``new / base`` of times and rates,
+            ``new - base`` in percentage points of a share.
         evidence: what the change was computed from, in a few words.
         worse: the direction in which it is worse: 1 up, -1 down.
         accepted: how far worse it may be: a relative part of a ratio, percentage points of a share.
@@ -57,7 +67,7 @@ class Change:
     unit: Unit
     base: Quantity
     new: Quantity
-    change: Quantity
+    at: Callable[[float], Quantity]
     evidence: str
     worse: Literal[1, -1]
     accepted: float
@@ -70,13 +80,13 @@ def judge_all(changes: Sequence[Check | Change], checks: int) -> tuple[Check, ..
 
     Without that, of ten figures that did not change one would be called changed in four comparisons of ten.
     """
-    factor = stretch(checks)
-    return tuple(item if isinstance(item, Check) else _judge(item, factor) for item in changes)
+    confidence = joint(checks)
+    return tuple(item if isinstance(item, Check) else _judge(item, confidence) for item in changes)
 
 
-def _judge(item: Change, factor: float) -> Check:
+def _judge(item: Change, confidence: float) -> Check:
     logarithmic = item.unit != "share"
-    change = stretched(item.change, factor, logarithmic=logarithmic)
+    change = item.at(confidence)
     verdict, why = _verdict(item, change, logarithmic)
     return Check(item.name, item.unit, item.base, item.new, change, verdict, why)
 

@@ -50,12 +50,10 @@ class Comparison:
 
     @property
     def status(self) -> int:
-        """For the shell: 1 if anything regressed (strict: or could not be told), else 0."""
-        counts = self.counts
-        failures = counts["regression"]
-        if self.strict:
-            failures += counts["undecided"] + counts["not comparable"]
-        return 1 if failures else 0
+        """For the shell: 1 if anything fails (strict: or could not be told), else 0."""
+        unsure = ("undecided", "not comparable") if self.strict else ()
+        checks = [check for engine in self.engines for check in engine.checks]
+        return 1 if any(check.fails or check.verdict in unsure for check in checks) else 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
-from edgetl.quantity import Z95, Quantity
+from edgetl.quantity import Z95, Quantity, normal_quantile, student_t
 
 
 def difference(new: Quantity, base: Quantity, extra: float = 0.0) -> Quantity:
@@ -55,15 +54,23 @@ def widened(change: Quantity, deviation: float) -> Quantity:
     )
 
 
-def stretch(checks: int) -> float:
-    """How much wider 95 % intervals must be for ``checks`` of them to hold together (Bonferroni)."""
-    return NormalDist().inv_cdf(1 - 0.025 / max(1, checks)) / Z95
+def joint(checks: int) -> float:
+    """The confidence of each of ``checks`` intervals that hold together at 95 % (Bonferroni)."""
+    return 1 - 0.05 / max(1, checks)
 
 
-def stretched(change: Quantity, factor: float, *, logarithmic: bool) -> Quantity:
-    """The same value with both distances to its limits ``factor`` times as long."""
+def at(confidence: float, change: Quantity, degrees: int | None = None, *, logarithmic: bool) -> Quantity:
+    """A change whose 95 % interval is made as wide as another confidence takes.
+
+    Args:
+        degrees: of freedom, if the interval is Student's t; None if it is a normal distribution's.
+    """
     if logarithmic:
-        return _exponential(stretched(_logarithm(change), factor, logarithmic=False))
+        return _exponential(at(confidence, _logarithm(change), degrees, logarithmic=False))
+    if degrees:
+        factor = student_t(degrees, confidence) / student_t(degrees)
+    else:
+        factor = normal_quantile(confidence) / Z95
     down, up = (None if d is None else d * factor for d in _distances(change))
     return Quantity(
         change.value,

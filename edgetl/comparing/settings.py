@@ -15,6 +15,9 @@ POINTS_RESOLUTION = 1.0
 SIZE_ACCEPTED = 0.01
 """Growth of an engine's file that is put down to what compilers write into it besides the model."""
 
+TIME_SHARE_ACCEPTED = 0.02
+"""Change of the share of time on a device that is put down to the profiler."""
+
 NOISE = 0.10
 """Standard deviation of p50 between runs of an unchanged engine, relative.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgetl.comparing.checks import Check, Verdict
+from edgetl.comparing.checks import GATE, Check, Verdict
 from edgetl.comparing.entries import Entry, items, number_at, section, text_at
-from edgetl.comparing.settings import SIZE_ACCEPTED
+from edgetl.comparing.settings import SIZE_ACCEPTED, TIME_SHARE_ACCEPTED
 from edgetl.quantity import Quantity
 
 _STATES = ("failed", "plan", "uncompiled", "built")
@@ -41,14 +41,18 @@ def plain_checks(base: Entry, new: Entry) -> list[Check]:
 
 def _gate(base: Entry, new: Entry) -> Check | None:
     before, after = (entry.facts.get("gate") for entry in (base, new))
-    if before not in _GATES or after not in _GATES:
+    if after not in _GATES or before not in (*_GATES, "none"):
         return None
     reasons = "; ".join(map(str, items(new.facts, "gate_reasons")))
     verdict: Verdict = "no change"
-    if before != after:
+    if before == "none":
+        if after == "passed":
+            return None
+        verdict = "regression" if after == "failed" else "undecided"
+    elif before != after:
         worse = _GATES.index(after) < _GATES.index(before)
         verdict = "improvement" if not worse else "regression" if after == "failed" else "undecided"
-    return _words("gate", before, after, verdict, reasons or f"{before} in BASE, {after} in NEW")
+    return _words(GATE, before, after, verdict, reasons or f"{before} in BASE, {after} in NEW")
 
 
 def _precision(base: Entry, new: Entry) -> Check | None:
@@ -92,10 +96,21 @@ def _placement(base: Entry, new: Entry) -> Check | None:
         verdict = "regression" if after.value < before.value else "improvement"
         elsewhere = ", ".join(map(str, items(second, "elsewhere")))
         why = f"nodes on {second.get('device')}" + (f"; elsewhere: {elsewhere}" if elsewhere else "")
+    elif time := _lost_time(first, second):
+        verdict, why = time
     change = None
     if before and after:
         change = Quantity(100 * (after.value - before.value), None, None, 1, after.kind)
     return Check("placement", "share", before, after, change, verdict, why)
+
+
+def _lost_time(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Verdict, str] | None:
+    """The same nodes, but another share of the time, as far as both were profiled."""
+    before, after = (number_at(placement, "share_of_time") for placement in (first, second))
+    if before is None or after is None or abs(after - before) <= TIME_SHARE_ACCEPTED:
+        return None
+    verdict: Verdict = "regression" if after < before else "improvement"
+    return verdict, f"{after:.0%} of the time on {second.get('device')}, before {before:.0%}"
 
 
 def _share(placement: Mapping[str, Any]) -> Quantity | None:

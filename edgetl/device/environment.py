@@ -94,11 +94,26 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """Twelve hex digits of what decides the speed: processor, cores that may be used, instruction sets."""
+    """Twelve hex digits of what a machine computes with: processors, cores that may be used, GPUs."""
     cpu = facts["cpu"]
     decisive = {key: cpu[key] for key in ("model", "logical", "physical", "usable", "quota", "isa")}
-    text = json.dumps({**decisive, "machine": facts["machine"], "board": facts["board"]}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    others = {
+        "machine": facts["machine"],
+        "board": facts["board"],
+        "gpus": [g["name"] for g in facts["gpus"]],
+    }
+    return _digest({**decisive, **others})
+
+
+def pace(facts: Mapping[str, Any]) -> str:
+    """The fingerprint and the clocks and power the machine is allowed: of times, which depend on these."""
+    settings = {key: facts["cpu"][key] for key in ("governor", "allowed_mhz")}
+    mode = (facts["jetson"] or {}).get("power_mode")
+    return _digest({**settings, "power_mode": mode, "fingerprint": fingerprint(facts)})
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _settings(text: str, separator: str) -> dict[str, str]:

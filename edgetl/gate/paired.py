@@ -118,19 +118,23 @@ def images_needed(drop: Quantity, max_drop_points: float) -> int | None:
     return _first(decided, drop.n)
 
 
-def score_interval(lost: float, gained: float, n: int) -> tuple[float, float]:
-    """Tango's 95 % score interval for ``(lost - gained) / n``, as fractions in ``[-1, 1]``."""
-    high = _score_limit(lost, gained, n)
-    low = -_score_limit(gained, lost, n)
+def score_interval(lost: float, gained: float, n: int, z: float = Z95) -> tuple[float, float]:
+    """Tango's score interval for ``(lost - gained) / n``, as fractions in ``[-1, 1]``.
+
+    Args:
+        z: two-sided quantile of the normal distribution, of 95 % by default.
+    """
+    high = _score_limit(lost, gained, n, z)
+    low = -_score_limit(gained, lost, n, z)
     return low, high
 
 
-def _score_limit(lost: float, gained: float, n: int) -> float:
+def _score_limit(lost: float, gained: float, n: int, z: float) -> float:
     """The upper limit: where the score statistic, which falls with the difference, reaches -z."""
     below, above = (lost - gained) / n, 1.0
     for _ in range(60):
         middle = (below + above) / 2
-        if _score(lost, gained, n, middle) > -Z95:
+        if _score(lost, gained, n, middle) > -z:
             below = middle
         else:
             above = middle

@@ -30,6 +30,8 @@ from edgetl.progress import Advance
 _PERCENT = 100
 _PAIRS_PER_SECOND = 20
 _FEWEST_PAIRS = 8
+_LONGEST_LAUNCH = 3
+"""Times the seconds asked for: a launch of engines that are slow, or whose threads need pauses."""
 Facts = Mapping[str, Any]
 Step = Callable[[Advance], Facts]
 
@@ -105,8 +107,7 @@ def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple
     if not wanted.brief:
         yield from _usual_steps(session, subject, wanted.options)
     if (base := subject.against) is not None:
-        pairs = max(_FEWEST_PAIRS, round(_PAIRS_PER_SECOND * wanted.seconds))
-        yield "against", lambda advance: _against(base, engine, image, pairs, advance)
+        yield "against", lambda advance: _against(base, engine, image, wanted.seconds, advance)
     if wanted.minutes:
         minutes = wanted.minutes
         yield (
@@ -140,10 +141,14 @@ def _end_to_end(session: Session, subject: Subject, options: LatencyOptions) -> 
     return measure_end_to_end(session, subject.contract, pictures, options=options).to_dict()
 
 
-def _against(base: Engine, engine: Engine, image: np.ndarray, pairs: int, advance: Advance) -> Facts:
+def _against(base: Engine, engine: Engine, image: np.ndarray, seconds: float, advance: Advance) -> Facts:
+    pairs = max(_FEWEST_PAIRS, round(_PAIRS_PER_SECOND * seconds))
+    longest = _LONGEST_LAUNCH * seconds
     spins = any(get_backend(each.spec.backend).spins for each in (base, engine))
     pause = SETTLING_SECONDS if spins else 0.0
-    turns = in_turns(base.open, engine.open, image, pairs=pairs, pause=pause, advance=advance)
+    turns = in_turns(
+        base.open, engine.open, image, pairs=pairs, pause=pause, longest=longest, advance=advance
+    )
     return {
         "digest": base.digest,
         "target": base.name,

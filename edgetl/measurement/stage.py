@@ -118,6 +118,7 @@ def measure_speed(
     parts: dict[str, Any] = {
         "engines": {engine.name: [engine.digest, context.engine_parts(engine.spec)] for engine in engines},
         "options": asdict(options),
+        "pace": context.pace,
         "image": digest_of(image.tolist()),
     }
     if again:

@@ -1,14 +1,14 @@
 """Two engines in turns of a few runs each: the ratio of their latencies where neither can be timed alone.
 
-A machine's clock and neighbours change within a second. Turns of a
-quarter of a second leave 7 to 8 % of it in the ratio of an engine to itself, turns of four runs 0.2 to 0.6 %.
+A machine's clock and neighbours change within a second. Turns of a quarter of a second leave 7 to 8 % of
+it in the ratio of an engine to itself, turns of four runs 0.2 to 0.6 %.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from edgetl.quantity import Quantity
 
 _RUNS = 4
 _WARM_UP = 40
+_FEWEST_PAIRS = 8
+_FEWEST_WARM_UPS = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def in_turns(
     launches: int = 10,
     pairs: int = 40,
     pause: float = 0.0,
+    longest: float = 6.0,
     advance: Advance = lambda done, total: None,
 ) -> Turns:
     """Time both in turns; each launch loads both afresh, so that memory layout is part of the interval.
@@ -49,7 +52,9 @@ def in_turns(
     Args:
         base: loads the engine that is compared with; ``new`` likewise.
         image: ``uint8 [H, W, 3]``, or a batch ``[N, H, W, 3]`` for engines of that batch size.
+        pairs: of turns in a launch.
         pause: seconds before each turn, for engines whose threads spin on after a run.
+        longest: seconds after which a launch has enough of pairs, if it has eight.
         advance: told launches done and to do.
 
     Raises:
@@ -60,7 +65,7 @@ def in_turns(
     for index in range(launches):
         advance(index, launches)
         try:
-            found.append(_launch(base, new, batch, _Plan(pairs, pause, bool(index % 2))))
+            found.append(_launch(base, new, batch, _Plan(pairs, pause, longest, bool(index % 2))))
         except Exception as error:
             raise as_error("in turns", error)  # noqa: B904 - it keeps its own cause
     return Turns(over_repeats(found), tuple(found))
@@ -70,6 +75,7 @@ def in_turns(
 class _Plan:
     pairs: int
     pause: float
+    longest: float
     swapped: bool
 
 
@@ -79,16 +85,32 @@ def _launch(base: Callable[[], Runnable], new: Callable[[], Runnable], batch: Im
         second, first = new(), base()
     else:
         first, second = base(), new()
-    for engine in (first, second) * _WARM_UP:
-        engine.run(batch)
+    _warm_up((first, second), batch, plan.longest / 4)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        ratios = [_pair(first, second, batch, plan.pause, new_first=bool(i % 2)) for i in range(plan.pairs)]
+        ratios = list(_ratios(first, second, batch, plan))
     finally:
         if collecting:
             gc.enable()
     return float(np.exp(np.median(np.log(ratios))))
+
+
+def _warm_up(engines: tuple[Runnable, ...], batch: Images, longest: float) -> None:
+    deadline = time.perf_counter() + longest
+    for index in range(_WARM_UP):
+        if index >= _FEWEST_WARM_UPS and time.perf_counter() > deadline:
+            return
+        for engine in engines:
+            engine.run(batch)
+
+
+def _ratios(base: Runnable, new: Runnable, batch: Images, plan: _Plan) -> Iterator[float]:
+    deadline = time.perf_counter() + plan.longest
+    for index in range(plan.pairs):
+        if index >= _FEWEST_PAIRS and time.perf_counter() > deadline:
+            return
+        yield _pair(base, new, batch, plan.pause, new_first=bool(index % 2))
 
 
 def _pair(base: Runnable, new: Runnable, batch: Images, pause: float, new_first: bool) -> float:

@@ -12,8 +12,8 @@ from edgetl.reporting.markup import clean
 def comparison_junit(comparison: Comparison) -> str:
     """The document, with its XML declaration.
 
-    A regression is a failure, and so is a gate that NEW does not pass, whatever it was in BASE. What is
-    undecided or not comparable is skipped, or a failure too if the comparison is strict.
+    A check that fails is a failure. What is undecided or not comparable is skipped, or a failure too if the
+    comparison is strict.
     """
     root = ElementTree.Element("testsuites", name="edgetl compare")
     suites = [_suite(engine, comparison.strict) for engine in comparison.engines]
@@ -52,7 +52,7 @@ def _case(engine: Compared, check: Check, strict: bool) -> ElementTree.Element:
 
 
 def _outcome(check: Check, strict: bool) -> str:
-    if check.verdict == "regression" or (check.name == "gate" and check.new == "failed"):
+    if check.fails:
         return "failure"
     if check.verdict in ("undecided", "not comparable"):
         return "failure" if strict else "skipped"

@@ -61,7 +61,8 @@ def layer_costs(model: Path) -> tuple[LayerCost, ...]:
 
     Raises:
         BackendError: if the file is no ONNX model.
-        InputError: if the size of a tensor is not known, or the graph has branches or loops.
+        InputError: if the size of a tensor is not known, the graph has branches or loops, or an operator
+            whose arithmetic is not counted.
         MissingDependencyError: if onnx is not installed.
     """
     with needs("quantize", "onnx"):
@@ -116,6 +117,8 @@ class _Graph:
         self.nodes = list(inferred.node)
         if any(attribute.HasField("g") or attribute.graphs for n in self.nodes for attribute in n.attribute):
             raise InputError(f"{name} has branches or loops; what it takes depends on its input")
+        if uncounted := next((node.op_type for node in self.nodes if node.op_type in _UNCOUNTED), None):
+            raise InputError(f"{name} has {uncounted} nodes, whose multiply-accumulates are not counted")
         self._maker = {output: node for node in self.nodes for output in node.output}
         self._initializers = {tensor.name: tensor for tensor in inferred.initializer}
         self._values = {v.name: v.type.tensor_type for v in (*inferred.input, *inferred.value_info)}
@@ -224,6 +227,22 @@ class _Graph:
 
 
 Shape = tuple[int, ...]
+
+_UNCOUNTED = {
+    *("Einsum", "LSTM", "GRU", "RNN", "DeformConv", "Attention", "MultiHeadAttention", "GroupQueryAttention"),
+    *(
+        "QAttention",
+        "FusedConv",
+        "FusedMatMul",
+        "FusedGemm",
+        "NhwcConv",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    ),
+    *("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"),
+}
+"""Operators that compute much, and of which a count of zero would be wrong."""
 
 _MACS: Mapping[str, Callable[[Shape, Shape, Shape], int]] = {
     # [M, C / groups, *kernel]: each output is a sum over all but the first

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.device.environment import environment, fingerprint
+from edgetl.device.environment import environment, fingerprint, pace
 
 X86 = (
     "processor\t: {}\nmodel name\t: Test CPU @ 3.00GHz\ncpu MHz\t\t: 1200.500\n"
@@ -192,6 +192,18 @@ def test_fingerprint_changes_with_what_decides_speed_only(tmp_path: Path) -> Non
     assert fingerprint(environment(tree(tmp_path / "c", pinned))) != base
     other = quiet_x86(**{"proc/cpuinfo": "".join(X86.format(i, " avx_vnni") for i in range(8))})
     assert fingerprint(environment(tree(tmp_path / "d", other))) != base
+    bigger = {**environment(tmp_path / "a"), "gpus": [{"name": "Orin"}]}
+    assert fingerprint(bigger) != base
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("scaling_governor", "powersave"), ("scaling_max_freq", "1200000")]
+)
+def test_pace_changes_with_the_clocks_that_are_allowed(tmp_path: Path, file: str, text: str) -> None:
+    before = environment(tree(tmp_path / "a", quiet_x86()))
+    policy = f"sys/devices/system/cpu/cpufreq/policy0/{file}"
+    after = environment(tree(tmp_path / "b", quiet_x86(**{policy: text})))
+    assert fingerprint(after) == fingerprint(before) and pace(after) != pace(before)
 
 
 def test_this_machine() -> None:

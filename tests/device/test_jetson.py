@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.device.environment import environment, fingerprint
+from edgetl.device.environment import environment, fingerprint, pace
 from edgetl.device.jetson import read_jetson
 
 MODES = (
@@ -103,5 +103,5 @@ def test_environment_tells_and_the_fingerprint_stays(tmp_path: Path) -> None:
     facts = environment(tree(tmp_path / "a", BOARD))
     assert facts["jetson"]["jetpack"] == "6.2" and facts["board"] == facts["jetson"]["model"]
     capped = environment(tree(tmp_path / "b", {**BOARD, "var/lib/nvpmodel/status": "pmode:0000"}))
-    assert fingerprint(capped) == fingerprint(facts)
+    assert fingerprint(capped) == fingerprint(facts) and pace(capped) != pace(facts)
     assert environment(tmp_path / "none")["jetson"] is None

@@ -63,6 +63,18 @@ def test_a_pause_comes_before_each_turn() -> None:
     assert time.perf_counter() - begin >= 2 * 5 * 0.02
 
 
+def test_slow_engines_get_fewer_pairs_but_eight() -> None:
+    runs = []
+
+    class Counting(Spinning):
+        def run(self, images: Images) -> Logits:
+            runs.append(self)
+            return super().run(images)
+
+    in_turns(lambda: Counting(0.002), lambda: Counting(0.002), IMAGE, launches=1, pairs=40, longest=0.01)
+    assert len(runs) == 2 * (3 + 8 * 5)
+
+
 def test_an_engine_that_fails_is_one_line() -> None:
     def broken() -> Spinning:
         raise RuntimeError("no\nsuch device")

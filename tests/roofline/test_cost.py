@@ -212,6 +212,12 @@ def test_every_node_is_in_one_layer_and_the_totals_are_those_of_the_network(tmp_
     assert costs[0].bytes == 32 * 32 * 3 * (1 + 4) + 4 * 6  # pixels in, floats out, mean and std
 
 
+@pytest.mark.parametrize("op", ["Einsum", "LSTM"])
+def test_arithmetic_that_is_not_counted_is_said(tmp_path: Path, op: str) -> None:
+    with pytest.raises(InputError, match=f"{op} nodes"):
+        layer_costs(saved(tmp_path, [helper.make_node(op, ["x", "x"], ["out"])], {}, [1, 3]))
+
+
 def test_an_unknown_size_and_a_branch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not known"):
         layer_costs(saved(tmp_path, [node("Relu", ["x"], "out")], {}, [1, 3, "H", "W"]))
