@@ -106,7 +106,7 @@ def _unreadable(findings: Findings) -> dict[str, str]:
 
 
 def _dataset(bundle: Path, images: Path | None, labels: tuple[str, ...]) -> tuple[Dataset, list[str]]:
-    """The folder's images with all those taken out that the bundle was trained on."""
+    """The folder's images, those of ``test/`` if it has one, without any that the bundle was trained on."""
     if images is None:
         return Dataset(Path(), labels, (), (), (), (), ()), [
             "no images were given, so accuracy was not measured"
@@ -115,12 +115,14 @@ def _dataset(bundle: Path, images: Path | None, labels: tuple[str, ...]) -> tupl
     if dataset.classes != labels:
         raise InputError(f"{images} has classes {_few(dataset.classes)}, the bundle has {_few(labels)}")
     known = frozenset((bundle / TRAINED_ON).read_text().split())
-    everything = (*dataset.train, *dataset.val, *dataset.test)
-    unseen = tuple(sample for sample in everything if sample.digest not in known)
+    asked = dataset.test or (*dataset.train, *dataset.val)
+    unseen = tuple(sample for sample in asked if sample.digest not in known)
     if not unseen:
         raise InputError(f"the bundle was trained on every image in {images}; give it images it has not seen")
-    left_out = len(everything) - len(unseen)
+    left_out = len(asked) - len(unseen)
     notes = [f"{left_out} images were left out: the bundle was trained on them"] if left_out else []
+    if dataset.test:
+        notes.append("accuracy was measured on the images in test/ only: they were set aside for that")
     return Dataset(dataset.root, labels, (), (), unseen, dataset.skipped, dataset.notes), notes
 
 
