@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgetl.cli.compare import command
+from edgetl.cli.compare import Baseline, command
 from edgetl.comparing import Comparison, Settings, compare
 from edgetl.comparing.intervals import at, difference, joint, ratio, widened
 from edgetl.errors import InputError
@@ -549,3 +549,13 @@ def test_time_spent_elsewhere_is_a_regression_too(share: float, verdict: str) ->
 def test_images_are_known_again_by_their_content() -> None:
     new = document(engine(mistakes=[{**item, "path": f"test/{item['path']}"} for item in wrong(range(21))]))
     assert "each of 411 images" in why(compare(document(), new), "accuracy")
+
+
+def test_a_bench_is_compared_with_its_own_target() -> None:
+    both = document(engine(), engine(target="rk3588"))
+    base = Baseline(Path("base.json"), both, None, None)
+    assert [each["target"] for each in base.of(document()).results["engines"]] == ["x86-vnni"]
+    assert base.of(document()).judge(document(), quiet=True) == 0
+    assert base.judge(document(), quiet=True) == 1
+    stranger = document(engine(target="rpi5"))
+    assert base.of(stranger).judge(stranger, quiet=True) == 1  # nothing to compare with is no success

@@ -107,7 +107,7 @@ def command(
         write_results(results, out)
     if as_json:
         print_json(results)
-        return max(gate_status(results), base.judge(results, quiet=True) if base else 0)
+        return max(gate_status(results), base.of(results).judge(results, quiet=True) if base else 0)
     if len(results["engines"]) > 1:
         from edgetl.reporting import render_summary
 
@@ -119,7 +119,7 @@ def command(
     if not on:
         _warn(results["environment"])
     click.echo(skipped_line(results["skipped"]), nl=bool(results["skipped"]))
-    return max(gate_status(results), base.judge(results, quiet=False) if base else 0)
+    return max(gate_status(results), base.of(results).judge(results, quiet=False) if base else 0)
 
 
 def _show(engine: Mapping[str, Any]) -> None:

@@ -60,6 +60,12 @@ class Baseline:
 
         return cls(path, read_results(path), junit, markdown)
 
+    def of(self, results: Mapping[str, Any]) -> Baseline:
+        """Without engines of other targets than these results are of: nobody asked for those."""
+        targets = {engine["target"] for engine in results["engines"]}
+        engines = [engine for engine in self.results["engines"] if engine["target"] in targets]
+        return replace(self, results={**self.results, "engines": engines or self.results["engines"]})
+
     def judge(self, results: Mapping[str, Any], *, quiet: bool) -> int:
         """1 if the new results are worse, else 0; shown unless ``quiet``."""
         from edgetl.comparing import compare
