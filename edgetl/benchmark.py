@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from edgetl.bundle.manifest import Manifest
 from edgetl.bundle.write import PORTABLE, TRAINED_ON
 from edgetl.context import Context
 from edgetl.data import Dataset, Skipped, load_dataset
-from edgetl.elsewhere import section_of, section_there, visit
+from edgetl.elsewhere import Finish, section_of, section_there, visit
 from edgetl.errors import EdgetlError, InputError
 from edgetl.findings import Findings, Task, Wanted, find
 from edgetl.peaks import with_roofline
@@ -55,15 +56,15 @@ def bench_bundle(context: Context, bench: Bench) -> dict[str, Any]:
     target = _target(manifest.target)
     dataset, notes = _dataset(bench.bundle, bench.images, manifest.labels)
     task = Task(bench.bundle, dataset.held_out, bench.wanted, target, bench.against)
+    model = bench.bundle / PORTABLE
+    finish = partial(with_roofline, context, spec=manifest.engine, target=target, model=model)
     if not bench.on:
         findings = find(context, task)
         scene = Scene(dataset, manifest.contract, None, bench.budgets)
-        sections = [section_of(scene, bench.bundle, findings, recipe=None, refit=None)]
+        sections = [finish(section_of(scene, bench.bundle, findings, recipe=None, refit=None))]
         unreadable = _unreadable(findings)
     else:
-        sections, unreadable = _on_devices(context, bench, task, manifest, dataset)
-    model = bench.bundle / PORTABLE
-    sections = [with_roofline(context, section, manifest.engine, target, model) for section in sections]
+        sections, unreadable = _on_devices(context, bench, task, manifest, dataset, finish)
     for section in sections:
         if bench.against and "against" in section:
             section["against"]["bundle"] = str(bench.against)  # a device has it under another name
@@ -85,7 +86,7 @@ def _target(name: str) -> Target | None:
 
 
 def _on_devices(
-    context: Context, bench: Bench, task: Task, manifest: Manifest, dataset: Dataset
+    context: Context, bench: Bench, task: Task, manifest: Manifest, dataset: Dataset, finish: Finish
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """An entry of the results for each device, and the images that one of them could not read."""
     devices = [device(name) for name in dict.fromkeys(bench.on)]
@@ -96,7 +97,7 @@ def _on_devices(
     spec = manifest.engine
     failed = failed_section(manifest.target, spec.backend, spec.precision, "")
     scene = Scene(dataset, manifest.contract, None, bench.budgets)
-    sections = [section_there(scene, each, failed, recipe=None, refit=None) for each in visits]
+    sections = [section_there(scene, each, failed, finish, recipe=None, refit=None) for each in visits]
     found = [each.findings for each in visits if isinstance(each.findings, Findings)]
     return sections, {digest: reason for each in found for digest, reason in _unreadable(each).items()}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from edgetl.findings import Findings, Task, bundled_engine
 from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.stage import measure_accuracy
 from edgetl.quantity import Kind
+from edgetl.remote.answers import DeviceError, reading
 from edgetl.remote.bundles import facts_of, find_there, rebuild_there
 from edgetl.remote.devices import Device
 from edgetl.remote.session import cancel_all
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from edgetl.profiles import Target
 
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
+_LOOK_SECONDS = 0.2
+
+Finish = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Adds to an entry of the results what follows from it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ def fitting(
     for each in devices:
         environment = facts_of(each, context.observer)["environment"]
         for target in targets:
-            if reason := mismatch(target, environment):
+            with reading(each.name):
+                reason = mismatch(target, environment)
+            if reason:
                 reasons.append(f"{target.name} is not measured on {each.name}: {reason}")
             else:
                 found[target.name].append(each)
@@ -89,27 +96,36 @@ def visit(context: Context, task: Task, devices: Sequence[Device]) -> list[Visit
     """
     here = _here(context, task, check_files(task.bundle))
     with ThreadPoolExecutor(len(devices)) as pool:
+        tasks = [pool.submit(_find, context, task, each) for each in devices]
         try:
-            found = list(pool.map(partial(_find, context, task), devices))
-        except KeyboardInterrupt:
-            cancel_all()  # or the threads would wait for their devices to the end
+            wait(tasks)
+        except KeyboardInterrupt:  # or the threads would wait for their devices to the end
+            while wait(tasks, _LOOK_SECONDS).not_done:
+                cancel_all()
             raise
     return [
-        Visit(each, place, findings, _facts(each, findings, place, task.samples, here))
-        for each, (place, findings) in zip(devices, found, strict=True)
+        _visited(each, *found.result(), task.samples, here)
+        for each, found in zip(devices, tasks, strict=True)
     ]
 
 
-def section_there(scene: Scene, found: Visit, failed: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-    """The entry of a visit in the results.
+def section_there(
+    scene: Scene, found: Visit, failed: Mapping[str, Any], finish: Finish, **facts: Any
+) -> dict[str, Any]:
+    """The entry of a visit in the results; where what a device sent makes none, that is its own failure.
 
     Args:
         scene: with the samples that the visit was given.
         failed: what stands for a device that failed.
     """
-    if isinstance(found.findings, EdgetlError):
-        return {**failed, "error": str(found.findings), "gate": "failed", "device": dict(found.facts)}
-    return section_of(scene, found.bundle, found.findings, device=dict(found.facts), **facts)
+    error = found.findings
+    if not isinstance(error, EdgetlError):
+        try:
+            with reading(found.device.name):
+                return finish(section_of(scene, found.bundle, error, device=dict(found.facts), **facts))
+        except EdgetlError as wrong:
+            error = wrong
+    return finish({**failed, "error": str(error), "gate": "failed", "device": dict(found.facts)})
 
 
 def section_of(scene: Scene, bundle: Path, found: Findings, **facts: Any) -> dict[str, Any]:
@@ -125,11 +141,32 @@ def _find(context: Context, task: Task, there: Device) -> tuple[Path, Findings |
     place = task.bundle
     try:
         if read_document(place / MEASUREMENTS).get("state") == "plan":
-            place = place.with_name(f"{place.name}-on-{_ODD.sub('-', there.name)}")
+            place = place.with_name(f"{place.name}-on-{_file_name(there.name)}")
             rebuild_there(there, context.observer, task.bundle, place)
         return place, find_there(there, context.observer, replace(task, bundle=place))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        lost = DeviceError(f"{there.name} was not measured: here, {error.strerror or error}{where}")
+        lost.__cause__ = error
+        return task.bundle, lost
     except EdgetlError as error:
         return task.bundle, error
+
+
+def _file_name(device: str) -> str:
+    """A device's name as a part of a file's, another one for each."""
+    plain = _ODD.sub("-", device)
+    return plain if plain == device else f"{plain}-{hashlib.sha256(device.encode()).hexdigest()[:8]}"
+
+
+def _visited(
+    there: Device, place: Path, findings: Findings | EdgetlError, samples: Sequence[Sample], here: _Here
+) -> Visit:
+    try:
+        with reading(there.name):
+            return Visit(there, place, findings, _facts(there, findings, place, samples, here))
+    except EdgetlError as error:
+        return Visit(there, place, error, {"name": there.name})
 
 
 def _here(context: Context, task: Task, manifest: Manifest) -> _Here:

@@ -220,7 +220,9 @@ def _sections(
     bundle = options.out / found["bundle"]
     visits = visit(context, Task(bundle, scene.samples, options.wanted, deployment.target), theirs)
     kept = {name: found[name] for name in ("recipe", "refit", "error_analysis")}
-    return [finished(section_there(scene, each, found, **kept)) for each in visits]
+    absent = failed_section(deployment.target.name, engine.spec.backend, engine.spec.precision, "")
+    failed = {**absent, "bundle": found["bundle"], **kept}
+    return [section_there(scene, each, failed, finished, **kept) for each in visits]
 
 
 def _bundled(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,16 @@ import pytest
 
 from edgetl import profiles
 from edgetl.context import Context
-from edgetl.engines import Standing, best_target, this_machine
+from edgetl.contract import Contract
+from edgetl.data import Sample
+from edgetl.engines import Engine, Standing, best_target, this_machine
+from edgetl.errors import InputError
 from edgetl.findings import Findings, _standing
+from edgetl.measurement import stage
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.stage import Speed
+from edgetl.measurement.stage import Speed, measure_accuracy
+from edgetl.store import Store
+from tests.conftest import Kit
 
 SPEED = Speed(None, None, {"used": "int8"}, {"device": "CPU"}, {}, "2026-01-01T00:00:00+00:00")
 
@@ -74,3 +83,39 @@ def test_logits_of_another_form_are_refused() -> None:
     for wrong in (np.zeros((1, 2)), np.zeros(2, np.float32), np.zeros((2, 2), np.float32)):
         with pytest.raises(ValueError, match="logits"):
             Findings.from_dict(facts, wrong)
+
+
+@pytest.fixture
+def engine(kits: Callable[[str], Kit]) -> Engine:
+    kit = kits("onnxruntime")
+    return Engine("tiny", kit.spec, kit.int8_engine.parent, "0", kit.int8_model, Standing("measured", True))
+
+
+def test_a_file_that_is_gone_for_a_moment_is_no_damaged_image(
+    engine: Engine, samples: tuple[Sample, ...], contract: Contract, tmp_path: Path
+) -> None:
+    own = [
+        Sample(shutil.copy(each.path, tmp_path / each.digest), each.label, each.digest) for each in samples
+    ]
+    context = Context(Store(tmp_path / "store"))
+    away = own[3].path.rename(tmp_path / "away")
+    with pytest.raises(InputError, match=rf"{own[3].digest} cannot be read: No such file"):
+        measure_accuracy(context, engine, own, contract)
+    away.rename(own[3].path)
+    own[4].path.write_bytes(own[4].path.read_bytes()[:60])
+    found = measure_accuracy(context, engine, own, contract)
+    assert list(found.unreadable) == [own[4].digest] and len(found.rows) == len(own) - 1
+
+
+def test_another_pillow_reads_the_images_anew(
+    engine: Engine,
+    samples: tuple[Sample, ...],
+    contract: Contract,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = Context(Store(tmp_path / "store"))
+    for entries, version in ((1, "12.0"), (1, "12.0"), (2, "12.1")):
+        monkeypatch.setattr(stage, "version_of", {"pillow": version}.get, raising=False)
+        measure_accuracy(context, engine, samples[:4], contract)
+        assert context.store.usage()["accuracy"][0] == entries

@@ -131,7 +131,9 @@ def _rebuild(
         f"golden images: {golden['same_top1']} of {golden['n']} get the class they got on the host, "
         f"largest difference {golden['max_abs']:.3g} (allowed {golden['allowed']:.3g})"
     )
-    for name in ("p50", "p90", "p99"):
+    if facts["latency_ms"] is None:
+        click.echo(f"note: {facts['standing']}")
+    for name in ("p50", "p90", "p99") if facts["latency_ms"] else ():
         value = facts["latency_ms"][name]
         click.echo(f"{name} latency  {interval(value, unit=' ms') if value else 'not enough samples'}")
     click.echo(f"accuracy was not measured: edgetl bench {out or bundle} --images DIR")

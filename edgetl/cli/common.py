@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -54,11 +55,13 @@ class TerminalObserver:
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
+        from rich.markup import escape
+
         started = time.perf_counter()
         with self._bar(title) as advance:
             yield advance
         seconds = time.perf_counter() - started
-        self._console.print(f"[green]✓[/green] {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
+        self._console.print(f"[green]✓[/green] {escape(title)} [dim]{seconds:.1f} s[/dim]", highlight=False)
 
     @contextlib.contextmanager
     def _bar(self, title: str) -> Iterator[Advance]:
@@ -77,7 +80,7 @@ class TerminalObserver:
 
         columns = (
             progress.SpinnerColumn(),
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
@@ -115,6 +118,23 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore")
     for name in ("nncf", "torch", "timm", "onnxscript", "onnx_ir", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def require_file(path: Path | None, option: str) -> None:
+    """Whether a file can be written there, asked before the work that it is to hold.
+
+    Raises:
+        InputError: if it is a folder, or what should be its folder is none.
+    """
+    from edgetl.errors import InputError
+
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option} names a file to write; {path} is a folder")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{option} can't write {path}: {folder} is no folder that you may write to")
 
 
 def print_json(value: Any) -> None:

@@ -41,6 +41,7 @@ def preprocess(source: Source, contract: Contract) -> UInt8:
 
     Raises:
         UnreadableImageError: if the picture is damaged or of an unsupported kind.
+        InputError: if its file can't be read, which says nothing of the picture.
     """
     return np.asarray(fit(decode(source, contract.background), contract))
 
@@ -50,25 +51,32 @@ def decode(source: Source, background: int = 255) -> Image.Image:
 
     Raises:
         UnreadableImageError: if the picture is damaged or of an unsupported kind.
+        InputError: if its file can't be read, which says nothing of the picture.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     try:
         if isinstance(source, Image.Image):
             return _to_rgb(source, background)
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(BytesIO(source if isinstance(source, bytes) else _read(source))) as image:
             image.load()
             return _to_rgb(image, background)
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("too many pixels (possible decompression bomb)") from error
-    except UnreadableImageError:
+    except InputError:
         raise
     except Exception as error:  # plugins let their libraries' errors through, whatever these are
-        if isinstance(error, OSError) and error.errno:
-            raise UnreadableImageError(f"cannot be read: {error.strerror}") from error
         raise UnreadableImageError(f"damaged image: {' '.join(str(error).split())}") from error
+
+
+def _read(path: str | Path) -> bytes:
+    """A whole file, so that none of the decoder's errors can be the disk's."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def fit(image: Image.Image, contract: Contract) -> Image.Image:

@@ -24,24 +24,27 @@ def measuring_alone(note: Note, folder: Path | None = None) -> Iterator[None]:
     can't be had (no such locks on this system, a file that others own and nobody can read), nothing is
     locked and a note says so.
     """
-    handle = _open((folder or Path(tempfile.gettempdir())) / _NAME)
-    if handle is None:
-        note("other measurements on this machine can't be kept out: its lock file can't be opened")
+    with contextlib.ExitStack() as held:
+        try:
+            handle = _open((folder or Path(tempfile.gettempdir())) / _NAME)
+            held.callback(os.close, handle)
+            _wait(handle, note)
+        except OSError as error:
+            note(f"other measurements on this machine can't be kept out: its lock file: {error.strerror}")
         yield
-        return
-    try:
-        _wait(handle, note)
-        yield
-    finally:
-        os.close(handle)
 
 
-def _open(path: Path) -> int | None:
+def _open(path: Path) -> int:
     """Opened for reading, which is enough to lock it, so that a file of another user will do."""
-    for flags in (os.O_RDONLY, os.O_RDONLY | os.O_CREAT | os.O_EXCL, os.O_RDONLY):
-        with contextlib.suppress(OSError):
-            return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o644)
-    return None
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):  # somebody else was faster
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError, AttributeError):  # for all users, whatever the umask
+            os.fchmod(handle, 0o666)
+        return handle
+    return os.open(path, flags)
 
 
 def _wait(handle: int, note: Note) -> None:

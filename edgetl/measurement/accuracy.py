@@ -38,6 +38,7 @@ def predict_all(
 
     Raises:
         EdgetlError: if no image can be read.
+        InputError: if a file can't be read, which may be otherwise the next time.
     """
     rows: list[int] = []
     outputs: dict[int, Logits] = {}

@@ -22,6 +22,7 @@ from edgetl.files import digest_of
 from edgetl.measurement.accuracy import Predictions, predict_all
 from edgetl.measurement.latency import Latency, LatencyOptions, measure, paired_ratio
 from edgetl.measurement.throughput import measure_throughput
+from edgetl.versions import version_of
 
 _LOGITS = "logits.npy"
 _LATENCY = "latency.json"
@@ -64,6 +65,7 @@ def measure_accuracy(
         "engine": engine.digest,
         **context.engine_parts(engine.spec),
         "contract": contract.fingerprint,
+        "pillow": version_of("pillow"),
         "images": [sample.digest for sample in samples],
     }
 

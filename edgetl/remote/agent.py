@@ -35,6 +35,7 @@ _CHUNK = 1 << 18
 _BEAT_SECONDS = 2.0
 _POLL_SECONDS = 0.25
 _DAY = 86400.0
+_END_SECONDS = 3.0
 
 
 class Refused(Exception):
@@ -78,7 +79,7 @@ class Agent:
     def __init__(self, root: Path, source: BinaryIO, sink: BinaryIO) -> None:
         self._source, self._sink = source, sink
         self.root = root
-        self._trouble: str | None = None
+        self._trouble: OSError | Refused | None = None
         for name in ("blobs", "trees", "jobs", "store"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -114,8 +115,9 @@ class Agent:
         }
 
     def _environment(self) -> Path:
-        """Where packages are installed for this Python; another has another."""
-        return self.root / "environments" / hashlib.sha256(sys.executable.encode()).hexdigest()[:16]
+        """Where packages are installed for this Python; another has another, and so has a newer one."""
+        python = f"{sys.executable} {sys.version_info[0]}.{sys.version_info[1]}"
+        return self.root / "environments" / hashlib.sha256(python.encode()).hexdigest()[:16]
 
     def _blob(self, digest: Any) -> Path:
         return self.root / "blobs" / _named(digest, _DIGEST)
@@ -124,10 +126,13 @@ class Agent:
         return self.root / "blobs" / f".{_named(digest, _DIGEST)}.{_named(client, _NAME)}.part"
 
     def have(self, client: str, files: dict[str, int]) -> dict[str, Any]:
-        """Of the files asked for, those that are not here, with how much of each has arrived."""
-        if trouble := self._trouble:
-            self._trouble = None
-            raise Refused(trouble)
+        """Of the files asked for, those that are not here, with how much of each has arrived.
+
+        Beside them the trouble there was since the last time, if sending again may help.
+        """
+        trouble, self._trouble = self._trouble, None
+        if isinstance(trouble, OSError):
+            raise Refused(f"could not keep a file: {trouble}")
         missing = {}
         for digest, size in files.items():
             blob = self._blob(digest)
@@ -135,31 +140,31 @@ class Agent:
                 os.utime(blob)
             else:
                 missing[digest] = _file_size(self._part(digest, client))
-        return {"missing": missing}
+        return {"missing": missing, **({"trouble": str(trouble)} if trouble else {})}
 
     def put(self, client: str, digest: str, offset: int, count: int, last: bool) -> None:
         """Take ``count`` bytes of a file. Not answered, so that many files don't wait for each other: the
-        next ``have`` tells what is still missing, or the trouble there was."""
-        left = int(count)
+        next ``have`` tells what is still missing, and the trouble there was.
+
+        A connection that hung may end long after another has brought the file. So all bytes are read before
+        the file is looked at, and go where they belong in it: to write them twice changes nothing.
+        """
+        piece = self._source.read(int(count))
+        broken_off = len(piece) < count
         try:
             part = self._part(digest, client)
+            if broken_off and self._blob(digest).exists():
+                return
             if _file_size(part) != offset:
                 raise Refused(f"{digest} was to go on at {offset}")
-            with part.open("ab") as stream:
-                while left and (chunk := self._source.read(min(left, _CHUNK))):
-                    left -= len(chunk)
-                    stream.write(chunk)
-                if last:
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            if left:
-                return  # the connection is gone, and goes on there when it is back
-            if last:
+            _write(part, offset, piece, sync=last)
+            if last and not broken_off:
                 self._keep(part, digest)
-        except (OSError, Refused) as error:
-            self._trouble = self._trouble or f"could not keep a file: {error}"
-            while left and (chunk := self._source.read(min(left, _CHUNK))):
-                left -= len(chunk)
+        except OSError as error:
+            self._trouble = self._trouble or error
+            part.unlink(missing_ok=True)  # or a full disk would stay full
+        except Refused as error:
+            self._trouble = self._trouble or error
 
     def _keep(self, part: Path, digest: str) -> None:
         if _sha256(part) != digest:
@@ -184,6 +189,7 @@ class Agent:
                 target = _inside(making, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(self._blob(digest), target)
+            _sync(making)  # a tree that has its name is whole, whatever happens to the power
             with contextlib.suppress(OSError):  # somebody else made the same
                 os.rename(making, folder)
             shutil.rmtree(making, ignore_errors=True)
@@ -281,24 +287,35 @@ class Agent:
             self._sink.flush()
 
     def stop(self, job: str) -> dict[str, Any]:
-        """End a job and all it started."""
+        """End a job and all it started, and remove its files."""
         folder = self._job(job)
-        if self._state(folder)["state"] == "running":
-            with contextlib.suppress(OSError, ValueError):
-                os.killpg(int((folder / "started").read_text()), signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._runs(folder):
+                with contextlib.suppress(OSError, ValueError):
+                    os.killpg(int((folder / "started").read_text()), number)
+            deadline = time.monotonic() + _END_SECONDS
+            while self._runs(folder) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if self._runs(folder):
+            return {"state": "running"}
+        shutil.rmtree(folder, ignore_errors=True)
         return {"state": "stopped"}
 
-    def clean(self, days: float, jobs: list[str] | None = None) -> dict[str, Any]:
-        """Remove what was not used for some days, or the jobs named; what runs now is left alone."""
-        removed, running, before = 0, 0, shutil.disk_usage(self.root).free
-        folders = [self._job(job) for job in jobs] if jobs is not None else _old(self.root / "jobs", days)
-        for folder in folders:
-            if self._state(folder)["state"] == "running":
-                running += 1
-            else:
+    def _runs(self, folder: Path) -> bool:
+        return bool(self._state(folder)["state"] == "running")
+
+    def clean(self, days: float) -> dict[str, Any]:
+        """Remove what was not used for some days; what runs now is left alone.
+
+        Any job that runs may need any file, however old it looks: clocks are set, and differ from a server's.
+        """
+        removed, before = 0, shutil.disk_usage(self.root).free
+        running = {folder for folder in (self.root / "jobs").iterdir() if self._runs(folder)}
+        for folder in _old(self.root / "jobs", days):
+            if folder not in running:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
-        if jobs is None and not running:
+        if not running:
             for path in (
                 path for kind in ("trees", "blobs", "store") for path in _old(self.root / kind, days)
             ):
@@ -307,7 +324,7 @@ class Agent:
             if days <= 0:
                 shutil.rmtree(self.root, ignore_errors=True)
         freed = shutil.disk_usage(self.root.parent).free - before
-        return {"removed": removed, "running": running, "freed_bytes": max(0, freed)}
+        return {"removed": removed, "running": len(running), "freed_bytes": max(0, freed)}
 
 
 def _old(folder: Path, days: float) -> list[Path]:
@@ -327,6 +344,24 @@ def _take(handle: Any, kind: int = fcntl.LOCK_EX, patience: float = 0.0) -> bool
             time.sleep(0.05)
         else:
             return True
+
+
+def _write(part: Path, offset: int, piece: bytes, sync: bool) -> None:
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
+        stream.seek(offset)
+        stream.write(piece)
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _link(blob: Path, target: Path) -> None:
@@ -354,6 +389,17 @@ def _last_words(path: Path) -> str:
     return ""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve in the user's home, or say why not."""
     os.umask(0o077)
-    Agent(Path.home() / FOLDER, sys.stdin.buffer, sys.stdout.buffer).serve()
+    try:
+        agent = Agent(Path.home() / FOLDER, sys.stdin.buffer, sys.stdout.buffer)
+    except (OSError, RuntimeError) as error:
+        said = f"edgetl needs a home folder there that it can write to, but: {error}"
+        print(json.dumps({"error": said}), flush=True)
+    else:
+        agent.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,20 @@ from edgetl.backends.base import EngineSpec
 from edgetl.bundle.arrays import read_array
 from edgetl.bundle.check import check_files
 from edgetl.bundle.manifest import NAME, Manifest, read_manifest
+from edgetl.bundle.write import GOLDEN_INPUT, PORTABLE, TRAINED_ON
 from edgetl.errors import BundleError, InputError
 from edgetl.files import atomic_folder, relative_files
 from edgetl.findings import Findings, Task
+from edgetl.measurement.accuracy import Predictions
 from edgetl.measurement.probe import Probed, ProbeNetwork
 from edgetl.progress import Observer
+from edgetl.remote.answers import reading
 from edgetl.remote.devices import Device
 from edgetl.remote.session import Remote
-from edgetl.remote.ssh import DeviceError
 from edgetl.remote.worker import LOGITS, REBUILT
 
+_HEADER_BYTES = 4096
+_MOST_REBUILT = 4 << 30  # bytes of a bundle; an engine may be many times its model
 # a GPU's or an NPU's runtime comes with the board's own system
 _LEAST = ("numpy>=1.26", "pillow>=10.1")
 _RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "litert": ("ai-edge-litert",)}
@@ -32,8 +36,10 @@ _RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "litert
 
 def facts_of(device: Device, observer: Observer) -> dict[str, Any]:
     """The device's environment, and the engines that run on it; see ``worker``."""
-    with Remote(device, observer) as remote, tempfile.TemporaryDirectory() as out:
-        return {**remote.run({"verb": "facts"}, Path(out)), "python": remote.hello["python"]}
+    with Remote(device, observer) as remote:
+        found = remote.run({"verb": "facts"})
+        parts = {name: found.take(name, dict) for name in ("environment", "backends")}
+        return {**parts, "python": remote.hello["python"]}
 
 
 def find_there(device: Device, observer: Observer, task: Task) -> Findings:
@@ -57,9 +63,9 @@ def find_there(device: Device, observer: Observer, task: Task) -> Findings:
         if task.samples:
             with observer.stage(f"{device.name}: send {len(task.samples)} images") as advance:
                 remote.send({sample.digest: sample.path for sample in task.samples}, advance)
-        out = Path(folder)
-        result = remote.run(request, out)
-        return _findings(device, result, out, len(task.samples))
+        out, shape = Path(folder), (len(task.samples), len(read_manifest(task.bundle).labels))
+        result = remote.run(request, out, _HEADER_BYTES + 4 * shape[0] * shape[1])
+        return _findings(device, result, out, shape)
 
 
 def probe_there(
@@ -70,7 +76,7 @@ def probe_there(
     Raises:
         DeviceError: if the device can't be reached, or the engine can't run there.
     """
-    with Remote(device, observer) as remote, tempfile.TemporaryDirectory() as out:
+    with Remote(device, observer) as remote:
         files = {path.name: path for path in (network.int8, network.floating)}
         request = {
             "verb": "probe",
@@ -78,11 +84,9 @@ def probe_there(
             "network": {**asdict(network), **{"int8": network.int8.name, "floating": network.floating.name}},
             "spec": [spec.backend, spec.device, spec.float_precision],
         }
-        result = remote.run(request, Path(out))
-    try:
-        return str(result["machine"]), Probed.from_dict(result["probed"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DeviceError(f"{device.name} sent results that can't be read: {error}") from error
+        result = remote.run(request)
+    with reading(device.name):
+        return result.take("machine", str), Probed.from_dict(result["probed"])
 
 
 def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -> dict[str, Any]:
@@ -94,14 +98,21 @@ def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -
     """
     former = check_files(bundle)
     with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
-        section = remote.run({"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}, Path(folder))
+        request = {"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}
+        section = remote.run(request, Path(folder), _MOST_REBUILT)
         fetched = Path(folder) / REBUILT
-        made = check_files(fetched)
-        if (made.target, made.labels, made.contract) != (former.target, former.labels, former.contract):
+        if _lasting(check_files(fetched)) != _lasting(former):
             raise BundleError(f"{device.name} sent another bundle back; {out} is as it was")
         with atomic_folder(out, NAME) as place:
             shutil.copytree(fetched, place, dirs_exist_ok=True)
     return {**section, "bundle": str(out)}
+
+
+def _lasting(manifest: Manifest) -> tuple[Any, ...]:
+    """What a bundle keeps when its engine is built anew."""
+    kept = (PORTABLE, TRAINED_ON, GOLDEN_INPUT)
+    files = [manifest.files[name]["sha256"] if name in manifest.files else None for name in kept]
+    return manifest.target, manifest.labels, manifest.contract, replace(manifest.engine, file=""), files
 
 
 def _packages(manifest: Manifest) -> list[str]:
@@ -124,14 +135,27 @@ def _send_bundle(remote: Remote, bundle: Path) -> str:
         return remote.folder({name: bundle / name for name in relative_files(bundle)}, advance)
 
 
-def _findings(device: Device, result: Mapping[str, Any], out: Path, samples: int) -> Findings:
-    """A job's result, which is believed only as far as it has the right form."""
+def _findings(device: Device, result: Mapping[str, Any], out: Path, shape: tuple[int, int]) -> Findings:
+    """A job's result, which is believed only as far as it has the right form.
+
+    Args:
+        shape: images sent, and the bundle's classes.
+    """
     path = out / LOGITS
-    try:
+    with reading(device.name):
         found = Findings.from_dict(result, read_array(path, np.dtype(np.float32)) if path.exists() else None)
-        rows = found.predictions.rows if found.predictions else ()
-        if any(not 0 <= row < samples for row in rows) or len(set(rows)) != len(rows):
-            raise ValueError("rows of images that were not sent")
-    except (KeyError, TypeError, ValueError, BundleError) as error:
-        raise DeviceError(f"{device.name} sent results that can't be read: {error}") from error
+        if found.standing.kind not in ("measured", "simulated"):
+            raise ValueError(f"numbers that are {found.standing.kind}")
+        if found.predictions:
+            _require_predictions(found.predictions, *shape)
     return found
+
+
+def _require_predictions(found: Predictions, images: int, classes: int) -> None:
+    rows = found.rows
+    if any(not 0 <= row < images for row in rows) or len(set(rows)) != len(rows):
+        raise ValueError("rows of images that were not sent")
+    if found.logits.shape[1] != classes:
+        raise ValueError(f"{found.logits.shape[1]} logits an image, for {classes} classes")
+    if not np.isfinite(found.logits).all():
+        raise ValueError("logits that are not finite")

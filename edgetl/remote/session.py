@@ -18,6 +18,7 @@ from edgetl.bundle.limits import safe_path
 from edgetl.errors import BundleError
 from edgetl.files import sha256_file
 from edgetl.progress import Advance, Observer
+from edgetl.remote.answers import Answer, brief
 from edgetl.remote.archive import installer, worker
 from edgetl.remote.devices import Device
 from edgetl.remote.ssh import Connection, ConnectionLostError, DeviceError
@@ -29,7 +30,10 @@ _PATIENCE_SECONDS = 180.0
 _FIRST_TRIES = 4
 _PUT = 1 << 18
 _ROUNDS_OF_SENDING = 5
+_ASKED = 1000  # files at once: a slow disk must answer in time
+_MOST_FILES = 10_000
 _MISSING = re.compile(r"No module named '(\w+)'")
+_PYTHON = re.compile(r"(\d{1,3})\.(\d{1,3})")
 _OLDEST_PYTHON = (3, 10)
 
 
@@ -55,19 +59,43 @@ class Remote:
         self.device, self.observer = device, observer
         self.client = uuid.uuid4().hex
         self.reconnected = 0
-        self._connection: Connection | None = _first_connection(device)
-        self.hello = self._connection.hello
-        self._own_python = bool(self.hello["installed"])
         self._cancelled = False
+        self._connection: Connection | None = None
         _LIVE.add(self)
-        self._require_python()
-
-    def _require_python(self) -> None:
-        version = tuple(int(part) for part in str(self.hello["python"]).split(".")[:2])
-        if version < _OLDEST_PYTHON:
+        try:
+            self.hello = self._first_connection().hello
+            self._require_fit()
+            self._own_python = self.hello.take("installed", bool)
+        except BaseException:
             self.close()
+            raise
+
+    def _first_connection(self) -> Connection:
+        """A device that can't be reached is an error at once; one whose answer broke off is asked again."""
+        for _ in range(_FIRST_TRIES - 1):
+            with contextlib.suppress(ConnectionLostError):
+                return self._connect()
+        return self._connect()
+
+    def _connect(self) -> Connection:
+        """A new connection. Who cancels meanwhile finds none to cut, hence the looks before and after."""
+        self._heed()
+        self._connection = Connection(self.device.route)
+        self._heed()
+        return self._connection
+
+    def _heed(self) -> None:
+        if self._cancelled:
+            raise CancelledError(f"{self.device.name}: interrupted")
+
+    def _require_fit(self) -> None:
+        for name in ("folder", "environment", "executable"):
+            self.hello.take(name, str)
+        said = self.hello.take("python", str)
+        version = _PYTHON.match(said)
+        if version is None or tuple(map(int, version.groups())) < _OLDEST_PYTHON:
             raise DeviceError(
-                f"{self.device.name}: its {self.device.route.python} is Python {self.hello['python']}; "
+                f"{self.device.name}: its {self.device.route.python} is Python {brief(said)}; "
                 "edgetl needs 3.10 or later there: edgetl device add … --python PATH"
             )
 
@@ -95,7 +123,7 @@ class Remote:
             self._connection.close()
             self._connection = None
 
-    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+    def ask(self, verb: str, **fields: Any) -> Answer:
         """The answer to a request that may be asked twice."""
         return self._persist(lambda connection, progress: connection.ask(verb, **fields))
 
@@ -116,32 +144,55 @@ class Remote:
 
         def attempt(connection: Connection, progress: Callable[[], None]) -> None:
             nonlocal sent
+            before: tuple[dict[str, int], str] | None = None
             for _ in range(_ROUNDS_OF_SENDING):
-                missing = connection.ask("have", client=self.client, files=sizes)["missing"]
-                progress()
+                missing, trouble = self._missing(connection, sizes, progress)
                 if not missing:
                     return
-                total = sum(sizes[digest] - offset for digest, offset in missing.items())
+                if (missing, trouble) == before:
+                    break  # sent in vain, and again in vain
+                before = missing, trouble
+                total = sum(max(0, sizes[digest] - offset) for digest, offset in missing.items())
                 begun = sent
                 for digest, offset in missing.items():
-                    for message in _messages(files[digest], digest, int(offset), self.client):
+                    for message in _messages(files[digest], digest, offset, self.client):
                         connection.tell("put", **message[0])
                         connection.write(message[1])
                         progress()
                         sent += len(message[1])
                         if advance:
                             advance(sent - begun, total)
-            raise DeviceError(f"{self.device.name}: files don't arrive whole there")
+            raise DeviceError(
+                f"{self.device.name}: files don't arrive whole there{': ' * bool(trouble)}{trouble}"
+            )
 
         self._persist(attempt)
         return sent
+
+    def _missing(
+        self, connection: Connection, sizes: Mapping[str, int], progress: Callable[[], None]
+    ) -> tuple[dict[str, int], str]:
+        """How much has arrived of each file that is not there whole, and what was the trouble with one."""
+        missing: dict[str, int] = {}
+        trouble = ""
+        digests = list(sizes)
+        for start in range(0, len(digests), _ASKED):
+            asked = {digest: sizes[digest] for digest in digests[start : start + _ASKED]}
+            told = connection.ask("have", client=self.client, files=asked)
+            progress()
+            trouble = trouble or brief(told.get("trouble", ""))
+            found = told.inside("missing", told.get("missing"))
+            if not found.keys() <= asked.keys():
+                raise DeviceError(f"{self.device.name} misses files that it was not asked for")
+            missing |= {digest: found.count(digest) for digest in found}
+        return missing, trouble
 
     def folder(self, files: Mapping[str, Path], advance: Advance | None = None) -> str:
         """A folder of these files, by relative POSIX path, on the device; returns its path there."""
         digests = {name: sha256_file(path) for name, path in files.items()}
         self.send({digests[name]: path for name, path in files.items()}, advance)
         name = hashlib.sha256("\n".join(f"{p} {digests[p]}" for p in sorted(digests)).encode()).hexdigest()
-        return str(self.ask("tree", name=name, files=digests)["path"])
+        return self.ask("tree", name=name, files=digests).take("path", str)
 
     def install(self, packages: Sequence[str]) -> None:
         """Install packages into an environment of edgetl's own, which jobs use from now on.
@@ -151,11 +202,15 @@ class Remote:
         """
         with self.observer.stage(f"{self.device.name}: install {', '.join(packages)}"):
             request = {"environment": self.hello["environment"], "packages": list(packages)}
-            self._job(installer(), request, None)
+            self._job(installer(), request)
         self._own_python = True
 
-    def run(self, request: Mapping[str, Any], out: Path) -> dict[str, Any]:
-        """Run a worker's job to its end, showing its progress; its output files go into ``out``.
+    def run(self, request: Mapping[str, Any], out: Path | None = None, most: int = 0) -> Answer:
+        """Run a worker's job to its end, showing its progress.
+
+        Args:
+            out: where its output files go; None if they are not wanted.
+            most: bytes that these can have in all.
 
         Returns:
             The job's result.
@@ -163,28 +218,30 @@ class Remote:
         Raises:
             DeviceError: if it failed or died.
         """
-        return self._job(worker(), request, out)
+        return self._job(worker(), request, out, most)
 
-    def _job(self, archive: bytes, request: Mapping[str, Any], out: Path | None) -> dict[str, Any]:
+    def _job(
+        self, archive: bytes, request: Mapping[str, Any], out: Path | None = None, most: int = 0
+    ) -> Answer:
         digest = hashlib.sha256(archive).hexdigest()
         self.send({digest: archive})
         self.ask("tree", name=digest, archive=digest)
         job = uuid.uuid4().hex
         try:
             end = self._follow(job, digest, dict(request))
-            if end["state"] != "done":
-                last = str(end.get("last") or "")
+            if end.get("state") != "done":
+                last = brief(end.get("last") or "")
                 raise self._failure(f"the job died there{': ' if last else ''}{last}")
-            result = self._fetch(job, out)
-        except (KeyboardInterrupt, CancelledError):
-            self._disconnect()
+            result = self._fetch(job, out, most)
+        except BaseException:
+            self._disconnect()  # whatever was being said on it
             with contextlib.suppress(DeviceError), Connection(self.device.route) as connection:
                 connection.ask("stop", job=job)
             raise
         with contextlib.suppress(DeviceError):
-            self.ask("clean", days=0, jobs=[job])
+            self.ask("stop", job=job)
         if "failed" in result:
-            raise self._failure(str(result["failed"]))
+            raise self._failure(brief(result["failed"]))
         return result
 
     def _failure(self, said: str) -> DeviceError:
@@ -209,29 +266,37 @@ class Remote:
                     told = connection.answer()
                     progress()
                     if "line" in told:
-                        offset = int(told["offset"])
+                        offset = told.count("offset")
                         replay.show(told["line"])
                     if told.get("end"):
                         return told
 
             return self._persist(attempt)
 
-    def _fetch(self, job: str, out: Path | None) -> dict[str, Any]:
+    def _fetch(self, job: str, out: Path | None, most: int) -> Answer:
         told = self.ask("outputs", job=job)
         if out is not None:
-            for name, facts in told["files"].items():
+            files = {name: told.inside(name, facts) for name, facts in told.take("files", dict).items()}
+            size = sum(facts.count("bytes") for facts in files.values())
+            if size > most or len(files) > _MOST_FILES:
+                offered = f"{len(files)} files of {size:,} bytes"
+                raise DeviceError(
+                    f"{self.device.name} offers {offered}; {most:,} is the most it can have made"
+                )
+            for name, facts in files.items():
                 self._fetch_file(job, name, facts, out)
-        result: dict[str, Any] = told["result"]
-        return result
+        return told.inside("result", told.get("result"))
 
-    def _fetch_file(self, job: str, name: str, facts: Mapping[str, Any], out: Path) -> None:
+    def _fetch_file(self, job: str, name: str, facts: Answer, out: Path) -> None:
         try:
             target = out / safe_path(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._get(job, name, target, facts.count("bytes"))
         except BundleError as error:
             raise DeviceError(f"{self.device.name} offers a file that is refused: {error}") from error
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._get(job, name, target, int(facts["bytes"]))
-        if sha256_file(target) != facts["sha256"]:
+        except OSError as error:
+            raise DeviceError(f"{self.device.name}: {name} can't be kept here: {error.strerror}") from error
+        if sha256_file(target) != facts.get("sha256"):
             raise DeviceError(f"{self.device.name}: {name} arrived damaged")
 
     def _get(self, job: str, name: str, target: Path, size: int) -> None:
@@ -241,7 +306,7 @@ class Remote:
             with target.open("r+b") as stream:
                 offset = stream.seek(0, os.SEEK_END)
                 connection.tell("get", job=job, path=name, offset=offset)
-                left = int(connection.answer()["count"])
+                left = connection.answer().count("count")
                 if offset + left != size:
                     raise DeviceError(f"{self.device.name}: {name} changed while it was fetched")
                 while left:
@@ -263,10 +328,11 @@ class Remote:
         wait = 0.2
         while True:
             try:
-                if self._connection is None:
-                    self._connection = Connection(self.device.route)
+                connection = self._connection
+                if connection is None:
+                    connection = self._connect()
                     self.reconnected += 1
-                return attempt(self._connection, progress)
+                return attempt(connection, progress)
             except DeviceError as error:
                 connected = self._connection is not None
                 if connected and not isinstance(error, ConnectionLostError):
@@ -289,14 +355,6 @@ def cancel_all() -> None:
         remote.cancel()
 
 
-def _first_connection(device: Device) -> Connection:
-    """A device that can't be reached is an error at once; one whose answer broke off is asked again."""
-    for _ in range(_FIRST_TRIES - 1):
-        with contextlib.suppress(ConnectionLostError):
-            return Connection(device.route)
-    return Connection(device.route)
-
-
 class _Replay:
     """A job's journal, shown as if the stages ran here."""
 
@@ -316,17 +374,21 @@ class _Replay:
         else:
             self._open.__exit__(kind, error, trace)
 
-    def show(self, line: Mapping[str, Any]) -> None:
-        if "stage" in line:
-            self._advance = self._open.enter_context(self._observer.stage(f"{self._device}: {line['stage']}"))
-        elif "advance" in line and self._advance:
-            done, total = line["advance"]
-            self._advance(int(done), int(total))
-        elif "end" in line:
-            self._advance = None
-            self._open.close()
-        elif "note" in line:
-            self._observer.note(f"{self._device}: {line['note']}")
+    def show(self, line: object) -> None:
+        """What a line of the journal says; one of no known form says nothing."""
+        match line:
+            case {"stage": title}:
+                self._advance = self._open.enter_context(self._observer.stage(self._named(title)))
+            case {"advance": [int(done), int(total)]} if self._advance:
+                self._advance(done, total)
+            case {"end": _}:
+                self._advance = None
+                self._open.close()
+            case {"note": text}:
+                self._observer.note(self._named(text))
+
+    def _named(self, text: object) -> str:
+        return f"{self._device}: {brief(text)}"
 
 
 def _size(content: Content) -> int:

@@ -13,16 +13,20 @@ import re
 import select
 import shutil
 import subprocess
-import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
-from edgetl.errors import EdgetlError, InputError
+from edgetl.data.dataset import printable
+from edgetl.errors import InputError
 from edgetl.remote.address import Address
+from edgetl.remote.answers import Answer, DeviceError, brief, parse
+
+__all__ = ["PROGRAM", "Connection", "ConnectionLostError", "DeviceError", "Route", "explain"]
 
 PROGRAM = "EDGETL_SSH"
 """Environment variable: the ssh program to use."""
@@ -33,16 +37,14 @@ _OPTIONS = (
     *("-T", "-x", "-a", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ForwardAgent=no"),
     *("-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "RequestTTY=no"),
+    *("-o", "ControlMaster=no", "-o", "ControlPath=none"),  # to end ours must end nobody else's
 )
 _ANSWER_SECONDS = (
     120.0  # to hash a large file takes a board a while; a dead network is ssh's to find, in 15 s
 )
 _MOST_LINE = 64 << 20
+_MOST_WORDS = 1 << 16
 _CHUNK = 1 << 18
-
-
-class DeviceError(EdgetlError):
-    """A device could not do what it was asked."""
 
 
 class ConnectionLostError(DeviceError):
@@ -86,11 +88,15 @@ class Connection:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
-        self._process = subprocess.Popen(
-            route.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
-        )
-        assert self._process.stdin and self._process.stdout
+        pipe, command = subprocess.PIPE, route.command()
+        try:
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        except OSError as error:
+            raise DeviceError(f"{route.address}: {command[0]} can't be started: {error.strerror}") from error
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._words = b""
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listener.start()
         self._requests, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
         self._pending = b""
@@ -131,9 +137,8 @@ class Connection:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._errors.close()
 
-    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+    def ask(self, verb: str, **fields: Any) -> Answer:
         """The answer to a request.
 
         Raises:
@@ -147,7 +152,7 @@ class Connection:
         """A request that is not answered, or whose answers are read one by one."""
         self.write(json.dumps({"verb": verb, **fields}).encode() + b"\n")
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Answer:
         """The next line.
 
         Raises:
@@ -160,16 +165,14 @@ class Connection:
             self._pending += self._read()
         line, _, self._pending = self._pending.partition(b"\n")
         try:
-            found = json.loads(line)
+            found = parse(line, self._route.address)
         except ValueError as error:
             text = line[:200].decode(errors="replace").strip()
             raise DeviceError(
                 f"{self._route.address} printed {text!r} at login; its shell must print nothing there"
             ) from error
-        if not isinstance(found, dict):
-            raise DeviceError(f"{self._route.address} answered with {str(found)[:80]!r}")
         if "error" in found:
-            raise DeviceError(f"{self._route.address}: {found['error']}")
+            raise DeviceError(f"{self._route.address}: {brief(found['error'])}")
         return found
 
     def read(self, count: int) -> bytes:
@@ -208,12 +211,18 @@ class Connection:
     def _lost(self, what: str) -> ConnectionLostError:
         return ConnectionLostError(f"{self._route.address} {what}")
 
+    def _listen(self, stream: IO[bytes]) -> None:
+        """Keep the last of what ssh prints; a pipe that nobody empties would stop it."""
+        with contextlib.suppress(OSError, ValueError), stream:
+            while data := stream.read(_CHUNK):
+                self._words = (self._words + data)[-_MOST_WORDS:]
+
     def _why(self) -> str | None:
         """Why there is no connection, of what ssh said."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()]
+        self._listener.join(timeout=1)
+        lines = [printable(line.strip()) for line in self._words.decode(errors="replace").splitlines()]
         return explain(self._route, [line for line in lines if line])
 
 
@@ -225,7 +234,7 @@ _REASONS: Mapping[str, str] = {
         "{address}: its host key is not known here, or is another than it was; connect once with "
         "`{login}` and compare the fingerprint with the device's own"
     ),
-    "Permission denied": "{address} takes none of your keys; see that `{login}` asks for no password "
+    "Permission denied (": "{address} takes none of your keys; see that `{login}` asks for no password "
     "(ssh-copy-id, ssh-agent)",
     "Could not resolve hostname": "{address}: no host has this name; check it, or give its IP address",
     "Connection refused": "{address} refuses connections; is sshd running there, on that port?",
@@ -234,8 +243,13 @@ _REASONS: Mapping[str, str] = {
 }
 
 
+_NO_HOME = "Could not chdir to home directory"
+"""How sshd's remark begins on a home that is not there, which is the agent's to judge."""
+
+
 def explain(route: Route, lines: list[str]) -> str | None:
     """One line of what ssh printed, with what to do; None if it printed nothing."""
+    lines = [line for line in lines if not line.startswith(_NO_HOME)]
     said = " ".join(lines)
     address = route.address
     port, user = (f" -p {address.port}" if address.port else ""), (f"{address.user}@" if address.user else "")
@@ -243,10 +257,11 @@ def explain(route: Route, lines: list[str]) -> str | None:
     for words, meaning in _REASONS.items():
         if words in said:
             return meaning.format(address=address, login=login)
+    another = f"give another with: edgetl device add NAME {address} --python"
     if "not found" in said or "No such file" in said:
-        return (
-            f"{address} has no {route.python}; give another with: edgetl device add NAME {address} --python"
-        )
+        return f"{address} has no {route.python}; {another}"
+    if "Permission denied" in said:
+        return f"{address} may not run {route.python}; {another}"
     if "SyntaxError" in said or "ImportError" in said or "ModuleNotFoundError" in said:
         return f"{address}: its {route.python} is too old; edgetl needs Python 3.10 or later there"
-    return f"{address}: {lines[-1]}" if lines else None
+    return f"{address}: {brief(lines[-1])}" if lines else None

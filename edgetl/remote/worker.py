@@ -133,7 +133,7 @@ def _probe(context: Context, out: Path, request: Mapping[str, Any]) -> dict[str,
     network = ProbeNetwork(folder / told["int8"], folder / told["floating"], told["macs"], told["side"])
     with measuring_alone(context.observer.note), context.observer.stage("probe"):
         probed = probe_with(network, *request["spec"])
-    return {"machine": context.machine, "probed": probed.to_dict()}
+    return {"machine": context.pace, "probed": probed.to_dict()}
 
 
 _JOBS: dict[str, Job] = {"facts": _facts, "bench": _bench, "rebuild": _rebuild, "probe": _probe}

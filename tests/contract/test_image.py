@@ -10,6 +10,7 @@ from PIL import Image
 
 from edgetl.contract import Contract, UnreadableImageError, decode, preprocess
 from edgetl.contract.value import Interpolation
+from edgetl.errors import InputError
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -168,11 +169,20 @@ def test_damaged_files_raise_nothing_else() -> None:
     assert messages and not any("\n" in message for message in messages)
 
 
-def test_missing_file_and_folder_are_told_apart_from_damage(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(UnreadableImageError) as caught:
+def test_missing_file_and_folder_are_no_damaged_images(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "none.png", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InputError, match=f"{path} cannot be read: {why}") as caught:
             decode(path)
-        assert "damaged" not in str(caught.value) and "Errno" not in str(caught.value)
+        assert not isinstance(caught.value, UnreadableImageError)
+
+
+def test_a_damaged_file_whose_decoder_seeks_astray_is_damaged(tmp_path: Path) -> None:
+    """A file answers an impossible seek with an error of the system, as if the disk could not be read."""
+    whole = encoded(RGB, "JPEG2000")
+    path = tmp_path / "a.jp2"
+    path.write_bytes(whole.replace(b"\x14ftyp", b"\x01ftyp"))
+    with pytest.raises(UnreadableImageError):
+        decode(path)
 
 
 def test_lazily_opened_truncated_image_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -148,11 +149,49 @@ def test_damaged_and_misplaced_pieces_are_not_kept(agent: Pipe) -> None:
     data = os.urandom(1000)
     wrong = sha256(b"something else")
     agent.put(data, digest=wrong)
-    assert "arrived damaged" in agent.ask("have", client=CLIENT, files={wrong: 1000})["error"]
-    assert agent.ask("have", client=CLIENT, files={wrong: 1000})["missing"] == {wrong: 0}
+    told = agent.ask("have", client=CLIENT, files={wrong: 1000})
+    assert told["missing"] == {wrong: 0} and "arrived damaged" in told["trouble"]
+    assert agent.ask("have", client=CLIENT, files={wrong: 1000}) == {"missing": {wrong: 0}}
     agent.put(data, offset=10)
-    assert "was to go on at 10" in agent.ask("have", client=CLIENT, files={})["error"]
+    assert "was to go on at 10" in agent.ask("have", client=CLIENT, files={})["trouble"]
     assert sorted(path.name for path in (agent.root / "blobs").iterdir()) == []
+
+
+def test_a_connection_that_hung_spoils_nothing(connect: Callable[[], Pipe]) -> None:
+    data = os.urandom(100_000)
+    wanted = {sha256(data): len(data)}
+    hung, second = connect(), connect()
+    hung.tell("put", client=CLIENT, digest=sha256(data), offset=0, count=len(data), last=True)
+    hung.write(data[:60_000])
+    second.put(data)
+    assert second.ask("have", client=CLIENT, files=wanted) == {"missing": {}}
+    tree = second.ask("tree", name="f" * 64, files={"engine.bin": sha256(data)})
+    hung.close()  # the device has noticed at last that nobody is there
+    assert second.ask("have", client=CLIENT, files=wanted) == {"missing": {}}
+    assert (Path(tree["path"]) / "engine.bin").read_bytes() == data
+    assert [path.name for path in (second.root / "blobs").iterdir()] == [sha256(data)]
+
+
+def test_a_hung_connections_bytes_come_between_no_pieces(connect: Callable[[], Pipe]) -> None:
+    data = os.urandom(3000)
+    hung, second = connect(), connect()
+    hung.tell("put", client=CLIENT, digest=sha256(data), offset=0, count=1000, last=False)
+    hung.write(data[:600])
+    second.put(data, count=1000)
+    assert second.ask("have", client=CLIENT, files={sha256(data): 3000})["missing"] == {sha256(data): 1000}
+    hung.close()
+    second.put(data, offset=1000, count=1000)
+    second.put(data, offset=2000)
+    assert second.ask("have", client=CLIENT, files={sha256(data): 3000}) == {"missing": {}}
+
+
+def test_a_full_disk_is_left_as_it_was(agent: Pipe) -> None:
+    data = os.urandom(3000)
+    agent.ask("hello")
+    (agent.root / "blobs" / f".{sha256(data)}.{CLIENT}.part").symlink_to("/dev/full")
+    agent.put(data)
+    assert "No space left" in agent.ask("have", client=CLIENT, files={sha256(data): 3000})["error"]
+    assert list((agent.root / "blobs").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "a\0b", "."])
@@ -200,6 +239,26 @@ def test_archives_can_leave_no_folder(agent: Pipe, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("escaped")) and not list(agent.root.glob("escaped"))
 
 
+def test_a_tree_is_on_the_disk_before_it_has_its_name(
+    agent: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("inside/packed.py", "x")
+    digest = agent.put(archive.read_bytes())
+    agent.ask("have", client=CLIENT, files={})
+    order: list[str] = []
+    sync, rename = os.fsync, os.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (order.append(str(Path(f"/proc/self/fd/{file}").readlink())), sync(file))
+    )
+    monkeypatch.setattr(os, "rename", lambda a, b: (order.append("named"), rename(a, b)))
+    agent_module.Agent(agent.root, io.BytesIO(), io.BytesIO()).tree("f" * 64, archive=digest)
+    places = [path.removeprefix(f"{agent.root}/trees/").partition("/")[2] for path in order]
+    assert places[-1] == "" and set(places[:-1]) == {"", "inside", "inside/packed.py"}
+    assert order[-1] == "named" and order.count("named") == 1
+
+
 def test_a_job_runs_once_and_tells_what_it_writes(agent: Pipe) -> None:
     source = (
         "import json, pathlib, sys\njob = pathlib.Path(sys.argv[1])\n"
@@ -243,18 +302,52 @@ def test_a_job_that_dies_leaves_its_last_words(agent: Pipe) -> None:
     assert agent.ask("outputs", job=JOB)["error"]
 
 
-def test_a_job_can_be_stopped_and_is_not_cleaned_while_it_runs(agent: Pipe) -> None:
+def test_a_job_can_be_stopped_and_leaves_nothing(agent: Pipe) -> None:
+    stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    ready = "import pathlib, sys\n(pathlib.Path(sys.argv[1]) / 'ready').touch()\n"
+    start(agent, program(agent, stubborn + ready + "time.sleep(60)\n"))
+    folder = agent.root / "jobs" / JOB
+    while not (folder / "ready").exists():
+        time.sleep(0.01)
+    pid = int((folder / "started").read_text())
+    assert agent.ask("stop", job=JOB) == {"state": "stopped"}
+    assert not folder.exists() and "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    assert agent.ask("stop", job=JOB) == {"state": "stopped"}
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+@pytest.mark.parametrize("days", [0.0, 0.01])
+def test_nothing_of_a_running_job_is_cleaned(agent: Pipe, days: float, seconds: float) -> None:
+    """Whether it began long ago, or the clock is an hour behind."""
     worker = program(agent, "import time\ntime.sleep(60)\n")
+    image = agent.put(b"image")
     start(agent, worker)
-    answer = agent.ask("clean", days=0)
-    assert (answer["running"], answer["removed"]) == (1, 0)
-    assert (agent.root / "trees" / worker).exists()
+    kept = [agent.root / place for place in (f"jobs/{JOB}", f"trees/{worker}", f"blobs/{image}")]
+    then = time.time() + seconds
+    for path in kept[(seconds < 0) :]:
+        os.utime(path, (then, then))
+    answer = agent.ask("clean", days=days)
+    assert (answer["running"], answer["removed"]) == (1, 0) and all(path.exists() for path in kept)
     agent.ask("stop", job=JOB)
-    deadline = time.monotonic() + 10
-    while agent.ask("start", job=JOB, worker=worker, request={}, own_python=False)["state"] == "running":
-        assert time.monotonic() < deadline
     assert agent.ask("clean", days=0)["running"] == 0
     assert not agent.root.exists()
+
+
+def test_a_home_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / agent_module.FOLDER).touch()
+    pipe = Pipe(tmp_path)
+    said = pipe.line()["error"]
+    assert "home folder there that it can write to" in said and f"Not a directory: '{pipe.root}/" in said
+    pipe.close()
+
+
+def test_another_python_at_the_same_path_has_another_environment(tmp_path: Path) -> None:
+    made = agent_module.Agent(tmp_path, io.BytesIO(), io.BytesIO())
+    before = made.hello()["environment"]
+    assert made.hello()["environment"] == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "version_info", (3, 99, 0))
+        assert made.hello()["environment"] != before
 
 
 def test_cleaning_keeps_what_was_used_lately(agent: Pipe) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +21,12 @@ from edgetl.bundle.manifest import read_manifest
 from edgetl.bundle.runtime import load
 from edgetl.bundle.verify import read_golden
 from edgetl.bundle.write import MEASUREMENTS, PORTABLE, Content, write_bundle
-from edgetl.errors import EdgetlError
+from edgetl.context import Context
+from edgetl.device.lock import measuring_alone
+from edgetl.errors import BundleError, EdgetlError
+from edgetl.progress import Silent
+from edgetl.remote.session import Remote
+from edgetl.remote.worker import REBUILT
 from tests.boards import sshd
 from tests.boards.sshd import Sshd
 
@@ -117,6 +126,58 @@ def test_an_engine_is_built_there_in_place(board: Sshd, bundle: Path, tmp_path: 
     assert json.loads((plan / MEASUREMENTS).read_text())["state"] == "built"
 
 
+def test_another_bundle_that_comes_back_is_refused(
+    board: Sshd, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(bundle, tmp_path / "plan", "{}")
+    before = check_files(plan)
+    came = tmp_path / "came"
+    api.rebuild(plan, came, on=board.url)
+    made = read_manifest(came)
+    images, outputs = read_golden(came, made)
+    other = tmp_path / "other.onnx"
+    other.write_bytes((came / PORTABLE).read_bytes() + b"\0")
+    spec = replace(made.engine, file="engine.onnx")
+    content = Content(
+        target=made.target,
+        spec=spec,
+        engine=came / "engine",
+        portable=came / PORTABLE,
+        contract=made.contract,
+        labels=made.labels,
+        precision=made.precision,
+        device=made.device,
+        versions=made.versions,
+        provenance={},
+        golden_input=images,
+        golden_output=outputs,
+        measurements={},
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "its backend": {"spec": replace(spec, backend="onnxruntime")},
+        "its threads": {"spec": replace(spec, threads=7)},
+        "what it was trained on": {"trained_on": ["c" * 64]},
+        "its model": {"portable": other},
+        "its golden images": {"golden_input": images // 2},
+        "nothing": {},
+    }
+    for what, change in changes.items():
+        changed = replace(content, **change)
+        monkeypatch.setattr(Remote, "run", staticmethod(partial(_send_back, changed)))
+        if what == "nothing":
+            api.rebuild(plan, on=board.url)
+            assert check_files(plan) != before
+        else:
+            with pytest.raises(BundleError, match=r"sent another bundle back; .*plan is as it was"):
+                api.rebuild(plan, on=board.url)
+            assert check_files(plan) == before
+
+
+def _send_back(made: Content, request: Any, out: Path, most: int) -> dict[str, Any]:
+    write_bundle(made, out / REBUILT)
+    return {}
+
+
 def test_what_can_not_be_built_there_leaves_the_plan(board: Sshd, bundle: Path, tmp_path: Path) -> None:
     plan = planned(bundle, tmp_path / "plan", "broken")
     before = check_files(plan)
@@ -127,3 +188,40 @@ def test_what_can_not_be_built_there_leaves_the_plan(board: Sshd, bundle: Path, 
     assert check_files(plan) == before and sorted(tmp_path.glob("plan-on*")) == []
     with pytest.raises(EdgetlError, match="nothing to rebuild"):
         api.rebuild(shutil.copytree(bundle, tmp_path / "other"), on=board.url)
+
+
+class Notes(Silent):
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.first = threading.Event()
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+        self.first.set()
+
+
+def test_an_engine_is_built_alone(
+    package: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    plan = planned(bundle, tmp_path / "plan", "{}")
+    notes = Notes()
+    build = threading.Thread(target=api.rebuild, args=(plan,), kwargs={"context": Context(observer=notes)})
+    with measuring_alone(notes.note):
+        build.start()
+        assert notes.first.wait(60)
+        assert notes.told == ["waiting: another measurement runs on this machine"]
+        assert check_files(plan).engine.file == "engine/plan.json"
+    build.join()
+    assert check_files(plan).engine.file == "engine/engine.onnx"
+
+
+def test_nothing_is_timed_on_an_emulated_machine(package: Path, bundle: Path, tmp_path: Path) -> None:
+    context = Context()
+    context.environment = {**context.environment, "emulated": "qemu-aarch64"}  # type: ignore[misc]
+    section = api.rebuild(planned(bundle, tmp_path / "plan", "{}"), context=context)
+    assert section["latency_ms"] is None and section["throughput_per_s"] is None
+    assert "emulated by qemu-aarch64" in section["standing"]
+    assert section["precision_detail"] and section["golden_difference"]["same_top1"] == 2

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 import threading
+import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +22,7 @@ from edgetl.remote.agent import FOLDER
 from edgetl.remote.bundles import facts_of
 from edgetl.remote.devices import Device, route_to
 from edgetl.remote.session import MissingThereError, Remote
-from edgetl.remote.ssh import Connection, DeviceError
+from edgetl.remote.ssh import Connection, DeviceError, explain
 from edgetl.remote.worker import too_old
 from tests.boards import netem, sshd
 from tests.boards.sshd import Sshd
@@ -126,6 +131,119 @@ def _run_bare(remote: Remote, python: Path, out: Path) -> None:
     (own / "python").symlink_to(python)
     remote._own_python = True
     remote.run({"verb": "facts"}, out)
+
+
+def test_what_arrived_damaged_is_sent_again(board: Sshd, remote: Remote) -> None:
+    data = os.urandom(1000)
+    part = board.home / FOLDER / "blobs" / f".{sha256(data)}.{remote.client}.part"
+    part.write_bytes(b"not the beginning")
+    remote.send({sha256(data): data})
+    assert (part.parent / sha256(data)).read_bytes() == data
+
+
+def test_what_never_arrives_whole_is_not_sent_for_ever(remote: Remote) -> None:
+    with pytest.raises(DeviceError, match=r"don't arrive whole there: .* arrived damaged"):
+        remote.send({sha256(b"other"): b"data"})
+
+
+def test_many_files_are_asked_for_in_several_questions(
+    board: Sshd, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = Connection.ask
+
+    def counted(self: Connection, verb: str, **fields: Any) -> Any:
+        asked.append(len(fields["files"]))
+        return ask(self, verb, **fields)
+
+    monkeypatch.setattr(session, "_ASKED", 2, raising=False)
+    monkeypatch.setattr(Connection, "ask", counted)
+    files = {sha256(data): data for data in (b"1", b"2", b"3", b"4", b"5")}
+    remote.send(files)
+    assert asked == [2, 2, 1, 2, 2, 1]
+    assert {path.name for path in (board.home / FOLDER / "blobs").iterdir()} == set(files)
+
+
+def test_a_job_that_dies_leaves_nothing(board: Sshd, remote: Remote) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("__main__.py", "raise SystemExit('no memory')")
+    with pytest.raises(DeviceError, match="died there: no memory"):
+        remote._job(held.getvalue(), {}, None)
+    assert list((board.home / FOLDER / "jobs").iterdir()) == []
+
+
+@pytest.fixture
+def gate(board: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file without which no connection is made; one that is being made has touched ``waits`` beside it."""
+    slow = tmp_path / "ssh"
+    here = f"touch {tmp_path}/waits; until [ -e {tmp_path}/open ]; do sleep 0.05; done"
+    slow.write_text(f'#!/bin/sh\n{here}; rm {tmp_path}/waits; exec {board.wrapper} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("EDGETL_SSH", str(slow))
+    return tmp_path / "open"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_it_can_be_given_up_while_it_connects(board: Sshd, device: Device, gate: Path, again: bool) -> None:
+    outcome: list[Any] = []
+    connected, cut = threading.Event(), threading.Event()
+
+    def use() -> None:
+        try:
+            with Remote(device, Silent()) as remote:
+                connected.set()
+                cut.wait(60)
+                outcome.append(remote.ask("have", client=remote.client, files={}))
+        except DeviceError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=use)
+    if again:
+        gate.touch()
+    thread.start()
+    if again:
+        assert connected.wait(60)
+        gate.unlink()
+        board.cut()
+        cut.set()
+    while not gate.with_name("waits").exists():
+        time.sleep(0.01)
+    session.cancel_all()
+    cut.set()
+    gate.touch()
+    thread.join()
+    [error] = outcome
+    assert isinstance(error, session.CancelledError) and str(error) == "board: interrupted"
+
+
+def test_the_users_shared_connections_are_left_alone(board: Sshd) -> None:
+    with (board.folder / "ssh_config").open("a") as config:
+        config.write(f"    ControlMaster auto\n    ControlPath {board.folder}/shared\n")
+    with Connection(route_to(board.url)):
+        assert not (board.folder / "shared").exists()
+
+
+def test_a_home_that_can_not_be_written_is_told_from_keys(board: Sshd) -> None:
+    (board.home / FOLDER).touch()
+    with pytest.raises(DeviceError, match=r"needs a home folder there that it can write to.*Not a directory"):
+        Connection(route_to(board.url))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["u@h: Permission denied (publickey,password)."], "takes none of your keys"),
+        (["sh: 1: exec: /opt/python3: Permission denied"], "may not run python3"),
+        (["Could not chdir to home directory /home/u: No such file or directory", "exec: python3: not found"],
+         "has no python3"),
+        (["Could not chdir to home directory /home/u: No such file or directory", "Killed"], "Killed"),
+        (["\x1b[2Jgone"], r"\\x1b\[2Jgone"),
+    ],
+)  # fmt: skip
+def test_what_ssh_says_is_explained(lines: list[str], said: str) -> None:
+    found = explain(route_to("ssh://u@h"), lines)
+    assert found is not None and re.search(said, found)
 
 
 def test_unknown_hosts_keys_and_pythons_are_told_apart(
