@@ -12,7 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgetl.api import bench, build, export, inspect, predict, quantize, rebuild, report, run, train
+    from edgetl.api import (
+        bench,
+        build,
+        compare,
+        export,
+        inspect,
+        predict,
+        quantize,
+        rebuild,
+        report,
+        run,
+        train,
+    )
     from edgetl.bundle.runtime import Model, Prediction, load
     from edgetl.bundle.verify import verify
     from edgetl.contract import Contract
@@ -25,6 +37,7 @@ _HOMES = {
     "quantize": "edgetl.api",
     "build": "edgetl.api",
     "bench": "edgetl.api",
+    "compare": "edgetl.api",
     "predict": "edgetl.api",
     "inspect": "edgetl.api",
     "rebuild": "edgetl.api",
@@ -46,6 +59,7 @@ __all__ = [
     "Prediction",
     "bench",
     "build",
+    "compare",
     "export",
     "inspect",
     "load",

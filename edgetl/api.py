@@ -25,7 +25,7 @@ def run(
     max_drop: float | None = None,
     max_latency: float | None = None,
     max_fallback: float = 0.0,
-    on: Sequence[str] = (),
+    on: str | Sequence[str] = (),
     **options: Any,
 ) -> dict[str, Any]:
     """From a folder of images to measured engines; ``options`` are ``pipeline.RunOptions``' fields.
@@ -42,7 +42,7 @@ def run(
 
     budgets = Budgets(max_drop, max_latency, max_fallback)
     chosen = pipeline.RunOptions(
-        Path(images), Path(out), tuple(targets), budgets=budgets, on=tuple(on), **options
+        Path(images), Path(out), tuple(targets), budgets=budgets, on=_names(on), **options
     )
     return pipeline.run(chosen, context)
 
@@ -215,12 +215,16 @@ def bench(
     bundle: PathLike,
     images: PathLike | None = None,
     *,
-    on: Sequence[str] = (),
+    on: str | Sequence[str] = (),
     against: PathLike | None = None,
     max_latency: float | None = None,
     max_fallback: float = 0.0,
+    brief: bool = False,
+    seconds: float = 2.0,
+    minutes: float | None = None,
+    reconcile: bool = False,
+    install: bool = False,
     context: Context | None = None,
-    **wanted: Any,
 ) -> dict[str, Any]:
     """Measure a bundle: latency, throughput, placement, and accuracy if there are labelled images.
 
@@ -228,7 +232,11 @@ def bench(
         on: devices by name or ``ssh://`` address; none for this machine.
         against: another bundle, to take turns with: the ratio of their latencies is exact to a percent.
         max_fallback: largest share (0..1) of nodes, or of time, that may run elsewhere than asked for.
-        wanted: ``findings.Wanted``'s fields.
+        brief: nothing but accuracy, latency, throughput, placement, and what is asked for.
+        seconds: how long a latency or a throughput is taken, at least.
+        minutes: run without a pause for so long too.
+        reconcile: run the vendor's own tool too.
+        install: install on a device what its Python lacks, into an environment of edgetl's own.
 
     Returns:
         A results document with one engine, or one for each device.
@@ -244,12 +252,32 @@ def bench(
         Bench(
             Path(bundle),
             folder,
-            tuple(on),
+            _names(on),
             Path(against) if against is not None else None,
             budgets,
-            Wanted(**wanted),
+            Wanted(brief=brief, seconds=seconds, minutes=minutes, reconcile=reconcile, install=install),
         ),
     )
+
+
+def compare(base: PathLike, new: PathLike, **settings: Any) -> dict[str, Any]:
+    """Whether the engines of a results document became worse than those of an earlier one.
+
+    Args:
+        settings: ``comparing.Settings``' fields.
+
+    Returns:
+        ``status`` (1 if anything did), ``counts`` by verdict, and each engine's ``checks``.
+    """
+    from edgetl.comparing import Settings
+    from edgetl.comparing import compare as judge
+    from edgetl.results import read_results
+
+    return judge(read_results(Path(base)), read_results(Path(new)), Settings(**settings)).to_dict()
+
+
+def _names(on: str | Sequence[str]) -> tuple[str, ...]:
+    return (on,) if isinstance(on, str) else tuple(on)
 
 
 def predict(bundle: PathLike, images: Sequence[PathLike]) -> list[Prediction]:
@@ -284,6 +312,8 @@ def report(results: PathLike, out: PathLike | None = None, *, images: PathLike |
     from edgetl.reporting import write_report
     from edgetl.results import read_results
 
+    if images is not None and not Path(images).is_dir():
+        raise InputError(f"{images} is no folder of images")
     document = read_results(Path(results))
     folder = Path(results) if Path(results).is_dir() else Path(results).parent
     root = Path(images or (document.get("dataset") or {}).get("root") or ".")

@@ -78,7 +78,8 @@ def fitting(
             with reading(each.name):
                 reason = mismatch(target, environment)
             if reason:
-                reasons.append(f"{target.name} is not measured on {each.name}: {reason}")
+                why = reason.replace("this machine", "it")
+                reasons.append(f"{target.name} is not measured on {each.name}: {why}")
             else:
                 found[target.name].append(each)
     if not any(found.values()):

@@ -20,7 +20,7 @@ from edgetl.engines import Engine, Standing, standing
 from edgetl.errors import EdgetlError, InputError
 from edgetl.files import digest_of
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.details import Subject, Wanted, measure_details
+from edgetl.measurement.details import Subject, Wanted, contradictions, measure_details
 from edgetl.measurement.stage import Speed, measure_accuracy, measure_speed, untimed
 
 if TYPE_CHECKING:
@@ -129,7 +129,18 @@ def _find(context: Context, task: Task, here: Standing) -> Findings:
     pictures = [sample.path for sample in task.samples]
     subject = Subject(engine, manifest.contract, image, pictures, other)
     details = measure_details(context, subject, task.wanted)
+    speed = _doubted(speed, details)
     return Findings(context.environment, context.pace, here, predictions, speed, details)
+
+
+def _doubted(speed: Speed, details: Mapping[str, Any]) -> Speed:
+    """With a note where later figures contradict the latency."""
+    latency = speed.latency
+    if latency is None:
+        return speed
+    rate = speed.throughput["value"] if speed.throughput else None
+    notes = contradictions(latency["p50"]["value"], rate, details)
+    return replace(speed, latency={**latency, "notes": [*latency["notes"], *notes]})
 
 
 def _comparable(bundle: Path, manifest: Manifest, here: Standing) -> Engine:

@@ -26,7 +26,7 @@ from edgetl.errors import BackendError, EdgetlError, InputError
 from edgetl.exporting.stage import Exported, assemble, check_parity, compile_backbone
 from edgetl.findings import Task, Wanted, engine_digest
 from edgetl.measurement.accuracy import Predictions
-from edgetl.measurement.stage import measure_accuracy, measure_speed
+from edgetl.measurement.stage import measure_accuracy, measure_speed, now
 from edgetl.peaks import with_roofline
 from edgetl.profiles import Recipe, Target
 from edgetl.remote.devices import Device, device
@@ -186,9 +186,13 @@ def _measure(
     alone = not any(engine.standing.loads for engine in engines if not engine.name.startswith(REFERENCE))
     running = [] if alone else [engine for engine in engines if engine.standing.loads]
     with measuring_alone(context.observer.note):
-        timing = options.wanted.options
+        timing, begun = options.wanted.options, now()
         speeds = measure_speed(context, running, image, timing, again=options.remeasure) if running else []
     by_name = dict(zip((engine.name for engine in running), speeds, strict=True))
+    times = [speed.measured_at for speed in speeds if not isinstance(speed, str)]
+    earlier = [time for time in times if time < begun]
+    if earlier:
+        context.observer.note(f"latencies are of {min(earlier)}, from the store; --remeasure takes them anew")
     measured = {}
     for engine in engines:
         speed = by_name.get(engine.name)

@@ -67,6 +67,10 @@ class Budgets:
     max_latency: float | None = None
     max_fallback: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_fallback <= 1:
+            raise InputError(f"max_fallback is a share from 0 to 1, not {self.max_fallback}")
+
 
 @dataclass(frozen=True)
 class Scene:

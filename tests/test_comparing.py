@@ -558,4 +558,33 @@ def test_a_bench_is_compared_with_its_own_target() -> None:
     assert base.of(document()).judge(document(), quiet=True) == 0
     assert base.judge(document(), quiet=True) == 1
     stranger = document(engine(target="rpi5"))
-    assert base.of(stranger).judge(stranger, quiet=True) == 1  # nothing to compare with is no success
+    with pytest.raises(InputError, match="no results of rpi5"):
+        base.of(stranger)
+
+
+def test_a_bench_there_is_compared_with_one_here_and_the_other_way_round() -> None:
+    here = document(engine(digest="ab"))
+    device = {"name": "board", "environment": here["environment"]}
+    there = document(engine(device=device, against={"digest": "ab", "ratio": q(1.4, 0.01, 10)}))
+    found = compare(Baseline(Path("b"), here, None, None).of(there).results, there)
+    assert verdicts(found, "x86-vnni on board")["p50 latency"] == "regression"
+    back = compare(Baseline(Path("b"), there, None, None).of(here).results, here)
+    assert verdicts(back)["engine"] == "no change"
+    both = document(engine(device=device), engine(device={**device, "name": "nuc"}))
+    with pytest.raises(InputError, match="2 results of x86-vnni, none of them of this machine"):
+        Baseline(Path("b"), both, None, None).of(here)
+
+
+def test_nothing_to_compare_with_is_an_error() -> None:
+    with pytest.raises(InputError, match="BASE has no engine"):
+        compare(document() | {"engines": []}, document())
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown"])
+def test_files_that_can_not_be_written_are_told_first(option: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(document()))
+    (tmp_path / "file").write_text("")
+    for wrong_place in (tmp_path, tmp_path / "file" / "x.xml"):
+        with pytest.raises(InputError, match=option):
+            command.main([str(file), str(file), option, str(wrong_place)], standalone_mode=False)

@@ -13,6 +13,7 @@ from edgetl.cli.common import (
     json_option,
     make_context,
     print_json,
+    require_file,
     result_console,
     seconds_option,
 )
@@ -86,12 +87,16 @@ def command(
 
     if install and not on:
         raise InputError("--install installs on a device; name it with --on")
+    require_file(out, "-o")
     base = Baseline.read(baseline, junit, markdown)
+    former = base.bundle(bundle) if base else None
+    if base and not against and former is None:
+        click.echo("note: the bundle of the baseline is not there any more, so no turns with it", err=True)
     results = api.bench(
         bundle,
         images,
         on=on,
-        against=against or (base.bundle(bundle) if base else None),
+        against=against or former,
         max_latency=max_latency,
         max_fallback=max_fallback / 100,
         brief=brief,
@@ -128,7 +133,8 @@ def _show(engine: Mapping[str, Any]) -> None:
     if device:
         click.echo(f"{engine['target']} on {device['name']}")
     if engine["accuracy"] is None and engine["placement"] is None:
-        return  # it failed; the exit status says why
+        click.echo(f"failed       {engine['error']}")
+        return
     click.echo(f"accuracy     {interval(engine['accuracy'], percent=True)}")
     if device:
         _show_host(device)
@@ -180,10 +186,15 @@ def _show_speed(engine: Mapping[str, Any]) -> None:
         for note in tool["notes"]:
             click.echo(f"note: {tool['tool']}: {note}")
     if "sustained" in engine:
-        for note in engine["sustained"]["notes"]:
-            click.echo(f"{engine['sustained']['minutes']:g} minutes: {note}")
+        _show_sustained(engine["sustained"])
     for line in engine.get("not_measured", ()):
         click.echo(f"not measured: {line}")
+
+
+def _show_sustained(found: Mapping[str, Any]) -> None:
+    click.echo(f"{found['minutes']:g} minutes: last over first p50 {interval(found['slowdown'])}")
+    for text in (*(change["text"] for change in found["changes"]), *found["notes"]):
+        click.echo(f"{found['minutes']:g} minutes: {text}")
 
 
 def _show_use(engine: Mapping[str, Any]) -> None:
@@ -191,7 +202,8 @@ def _show_use(engine: Mapping[str, Any]) -> None:
     if use.get("share_of_device"):
         share = use["share_of_device"]["value"]
         click.echo(
-            f"roofline     {share:.0%} of what this device can do; most is lost in {', '.join(use['worst'])}"
+            f"roofline     {share:.0%} (estimated) of what this device can do; "
+            f"most is lost in {', '.join(use['worst'])}"
         )
     elif use.get("reason"):
         click.echo(f"roofline     not drawn: {use['reason']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetl.cli.common import json_option, print_json, result_console
+from edgetl.cli.common import json_option, print_json, require_file, result_console
 from edgetl.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class Baseline:
         """None where none is named.
 
         Raises:
-            InputError: if it can't be read, or files are to be written of no comparison.
+            InputError: if it can't be read, or files are to be written of no comparison, or over a folder.
         """
+        require_files(junit, markdown)
         if path is None:
             if junit or markdown:
                 raise InputError(
@@ -61,18 +62,36 @@ class Baseline:
         return cls(path, read_results(path), junit, markdown)
 
     def of(self, results: Mapping[str, Any]) -> Baseline:
-        """Without engines of other targets than these results are of: nobody asked for those."""
-        targets = {engine["target"] for engine in results["engines"]}
-        engines = [engine for engine in self.results["engines"] if engine["target"] in targets]
-        return replace(self, results={**self.results, "engines": engines or self.results["engines"]})
+        """What these results of one bundle are to be compared with, an engine each.
+
+        Nobody asked for other targets. An engine that was measured in one place is compared with itself in
+        another, as far as that can be.
+        """
+        engines = [self._counterpart(engine) for engine in results["engines"]]
+        return replace(self, results={**self.results, "engines": engines})
+
+    def _counterpart(self, engine: Mapping[str, Any]) -> Mapping[str, Any]:
+        earlier = [each for each in self.results["engines"] if each["target"] == engine["target"]]
+        same = [each for each in earlier if _place(each) == _place(engine)]
+        if same:
+            return dict(same[0])
+        if len(earlier) != 1:
+            raise InputError(
+                f"{self.path} has {len(earlier) or 'no'} results of {engine['target']}, none of them of "
+                f"{_place(engine) or 'this machine'}; there is nothing to compare with"
+            )
+        there = earlier[0].get("device") or {"environment": self.results["environment"]}
+        return {**earlier[0], "device": {**there, "name": _place(engine)}}
 
     def judge(self, results: Mapping[str, Any], *, quiet: bool) -> int:
-        """1 if the new results are worse, else 0; shown unless ``quiet``."""
+        """1 if the new results are worse, else 0; ``quiet``: only the outcome, on standard error."""
         from edgetl.comparing import compare
 
         comparison = compare(self.results, results)
         write(comparison, self.junit, self.markdown)
-        if not quiet:
+        if quiet:
+            conclude(comparison)
+        else:
             show(comparison)
         return comparison.status
 
@@ -92,6 +111,18 @@ class Baseline:
                     if engine_digest(check_files(former)) == engine.get("digest"):
                         return former
         return None
+
+
+def _place(engine: Mapping[str, Any]) -> str | None:
+    """The device's name; None for the machine of the document."""
+    name: str | None = (engine.get("device") or {}).get("name")
+    return name
+
+
+def require_files(junit: Path | None, markdown: Path | None) -> None:
+    """Nothing is measured for files that can't be written."""
+    for option, path in (("--junit", junit), ("--markdown", markdown)):
+        require_file(path, option)
 
 
 _junit = click.option(
@@ -146,6 +177,7 @@ def command(
     from edgetl.comparing import Settings, compare
     from edgetl.results import read_results
 
+    require_files(junit, markdown)
     settings = Settings(tolerance=tolerance / 100, across_machines=across_machines, strict=strict)
     if noise is not None:
         settings = replace(settings, noise=noise / 100)
@@ -168,6 +200,14 @@ def write(comparison: Comparison, junit: Path | None, markdown: Path | None) -> 
         write_atomic(junit, comparison_junit(comparison))
     if markdown:
         write_atomic(markdown, comparison_markdown(comparison))
+
+
+def conclude(comparison: Comparison) -> None:
+    """What got worse or can't be told, and the outcome, on standard error."""
+    from edgetl.reporting.compared import remarks, summary
+
+    for line in (*remarks(comparison), summary(comparison)):
+        click.echo(f"baseline: {line}", err=True)
 
 
 def show(comparison: Comparison) -> None:

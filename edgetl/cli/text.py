@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_SHOWN = 10
+
 
 def interval(quantity: Mapping[str, Any] | None, *, percent: bool = False, unit: str = "") -> str:
     """``94.4 % [91.8, 96.2] n=413``; says so where there is no number."""
@@ -19,5 +21,7 @@ def interval(quantity: Mapping[str, Any] | None, *, percent: bool = False, unit:
 
 
 def skipped_line(skipped: Sequence[Mapping[str, str]]) -> str:
-    """Each skipped file with its reason, a line each; empty if there is none."""
-    return "\n".join(f"skipped {item['path']}: {item['reason']}" for item in skipped)
+    """The first skipped files with their reasons, a line each; empty if there is none."""
+    lines = [f"skipped {item['path']}: {item['reason']}" for item in skipped[:_SHOWN]]
+    more = len(skipped) - len(lines)
+    return "\n".join([*lines, f'skipped {more} more: see "skipped" in the results'] if more else lines)

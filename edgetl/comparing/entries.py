@@ -49,9 +49,11 @@ def matched(
     """Each engine of ``base`` with its counterpart in ``new``, and those that only ``new`` has.
 
     Raises:
-        InputError: if a document is not one, or has two engines of one target and device.
+        InputError: if a document is not one, or has two engines of one target and device, or BASE has none.
     """
     before, after = _entries(base, "BASE"), _entries(new, "NEW")
+    if not before:
+        raise InputError("BASE has no engine: there is nothing to compare with")
     pairs = [(entry, after.get(key)) for key, entry in before.items()]
     return pairs, [entry for key, entry in after.items() if key not in before]
 

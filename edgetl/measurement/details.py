@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from edgetl.measurement.turns import in_turns
 from edgetl.progress import Advance
 
 _PERCENT = 100
+_ANOTHER_STATE = 1.25
+"""Ratio of two medians of one engine that no interval of a run explains."""
 _PAIRS_PER_SECOND = 20
 _FEWEST_PAIRS = 8
 _LONGEST_LAUNCH = 3
@@ -57,7 +60,8 @@ class Wanted:
     install: bool = False
 
     def __post_init__(self) -> None:
-        if self.seconds <= 0 or (self.minutes is not None and self.minutes <= 0):
+        durations = (self.seconds,) if self.minutes is None else (self.seconds, self.minutes)
+        if not all(0 < each < math.inf for each in durations):
             raise InputError(f"bench: durations must be positive, got {self.seconds} s, {self.minutes} min")
 
     @property
@@ -100,6 +104,31 @@ def measure_details(context: Context, subject: Subject, wanted: Wanted) -> dict[
         except EdgetlError as error:
             failed.append(f"{title}: {error}")
     return {**found, "not_measured": failed}
+
+
+def contradictions(p50: float, throughput: float | None, details: Facts) -> list[str]:
+    """Where later figures of the same engine say that the machine was in another state when p50 was taken.
+
+    Args:
+        p50: ms, one image at a time.
+        throughput: images a second, with more than one in flight.
+    """
+    later = {
+        "end to end": details.get("end_to_end", {}).get("engine_only", {}).get("p50"),
+        "sustained": details.get("sustained", {}).get("first", {}).get("p50_ms"),
+        "reconciliation": details.get("reconciliation", {}).get("ours_ms"),
+    }
+    notes = [
+        f"not steady: p50 was {p50:.3f} ms, and {found['value']:.3f} ms when it was taken again ({name})"
+        for name, found in later.items()
+        if found and not 1 / _ANOTHER_STATE < found["value"] / p50 < _ANOTHER_STATE
+    ]
+    if throughput and throughput * p50 / 1e3 < 1 / _ANOTHER_STATE:
+        alone = 1e3 / p50
+        notes.append(
+            f"not steady: {throughput:.0f} images/s with more than one in flight, {alone:.0f} one by one"
+        )
+    return notes
 
 
 def _steps(session: Session, subject: Subject, wanted: Wanted) -> Iterator[tuple[str, Step]]:

@@ -147,11 +147,12 @@ def untimed(engine: Engine) -> Speed:
         precision=session.precision().to_dict(),
         placement=session.placement().to_dict(),
         speedup={},
-        measured_at=_now(),
+        measured_at=now(),
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """As results tell when they were measured, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -200,7 +201,7 @@ def _measure(
                     placement=session.placement().to_dict(),
                     layer_times=[layer.to_dict() for layer in session.layer_times()],
                     speedup=_speedups(latency, latencies),
-                    measured_at=_now(),
+                    measured_at=now(),
                 )
             )
         advance(0.6 + 0.4 * (position + 1) / len(engines))

@@ -47,7 +47,7 @@ def _row(row: Row, found: Mapping[str, Any]) -> Html:
         *(cell(quantity(section(found, part).get("p50_ms")), MILLISECONDS) for part in ("first", "last")),
         cell(quantity(found.get("slowdown")), TIMES),
         el("td", words, class_=style),
-        el("td", "; ".join(filter(None, changes)) or "no change"),
+        el("td", "; ".join(filter(None, changes)) or "no change of level"),
     )
 
 

@@ -30,6 +30,7 @@ from edgetl.reporting.reconciliation import reconciliation
 from edgetl.reporting.roofline import roofline
 from edgetl.reporting.scenarios import scenarios
 from edgetl.reporting.transfer import transfer
+from edgetl.reporting.turns import turns
 from edgetl.reporting.verdict import verdict
 
 _CONTENTS = (
@@ -40,6 +41,7 @@ _CONTENTS = (
     ("scenarios", "Ways to run"),
     ("endurance", "Endurance"),
     ("energy", "Energy"),
+    ("turns", "In turns"),
     ("reconciliation", "Vendor's tool"),
     ("placement", "Placement"),
     ("roofline", "Roofline"),
@@ -110,6 +112,7 @@ def _content(results: Mapping[str, Any], images: Path | None) -> tuple[Html, dic
         "device": transfer(table),
         "scenarios": scenarios(table),
         "energy": energy(table),
+        "turns": turns(table),
         "reconciliation": reconciliation(table),
         "estimates": estimates(table),
     }

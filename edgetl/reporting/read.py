@@ -121,7 +121,9 @@ def references(results: Mapping[str, Any]) -> list[Row]:
     engines = mappings(fp32, "engines")
     if not engines and quantity(fp32.get("accuracy")):
         engines = [{"accuracy": fp32["accuracy"]}]
-    return [_row(engine, f"FP32 {text(engine, 'backend')}".strip(), True) for engine in engines]
+    elsewhere = any(section(engine, "device") for engine in mappings(results, "engines"))
+    place = " on the host" if elsewhere else ""
+    return [_row(engine, f"FP32 {text(engine, 'backend')}".strip() + place, True) for engine in engines]
 
 
 def engines(results: Mapping[str, Any]) -> list[Row]:

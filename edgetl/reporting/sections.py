@@ -161,8 +161,8 @@ def summary(rows: Sequence[Row]) -> Html:
 
 
 def _summary_row(row: Row) -> Html:
-    backend = el("small", row.backend) if row.backend else None
-    name = el("th", "FP32" if row.reference else row.name, backend, scope="row")
+    backend = el("small", row.backend) if row.backend and not row.reference else None
+    name = el("th", row.name, backend, scope="row")
     style = "reference" if row.reference else None
     if row.error:
         return el(

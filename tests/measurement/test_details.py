@@ -14,7 +14,7 @@ from edgetl.contract import Contract
 from edgetl.data import Dataset
 from edgetl.engines import Engine, Standing
 from edgetl.errors import InputError
-from edgetl.measurement.details import Subject, Wanted, measure_details
+from edgetl.measurement.details import Subject, Wanted, contradictions, measure_details
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,24 @@ def test_one_that_fails_leaves_the_others_alone(engine: Engine, contract: Contra
     assert line.startswith("end to end: ") and "can be decoded" in line
 
 
-@pytest.mark.parametrize("wrong", [{"seconds": 0.0}, {"seconds": -1.0}, {"minutes": 0.0}])
+@pytest.mark.parametrize("wrong", [{"seconds": 0.0}, {"seconds": float("nan")}, {"minutes": 0.0}])
 def test_durations_are_positive(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="must be positive"):
         Wanted(**wrong)  # type: ignore[arg-type]
+
+
+def test_later_figures_that_contradict_the_latency_are_told() -> None:
+    def median(value: float) -> dict[str, Any]:
+        return {"value": value, "low": None, "high": None, "n": 100, "kind": "measured"}
+
+    details = {
+        "end_to_end": {"engine_only": {"p50": median(1.8)}},
+        "sustained": {"first": {"p50_ms": median(6.2)}},
+        "reconciliation": {"ours_ms": median(2.1)},
+    }
+    ended, reconciled = contradictions(6.4, 560.0, details)
+    assert ended == "not steady: p50 was 6.400 ms, and 1.800 ms when it was taken again (end to end)"
+    assert "2.100 ms" in reconciled
+    [slow] = contradictions(1.8, 363.0, {})
+    assert slow == "not steady: 363 images/s with more than one in flight, 556 one by one"
+    assert contradictions(2.0, 480.0, {"reconciliation": {"ours_ms": median(2.2)}}) == []

@@ -132,6 +132,12 @@ def test_a_machine_without_a_clock_is_not_called_fine(tmp_path: Path) -> None:
     assert "no clock" in result["notes"][0]
 
 
+def test_a_slow_end_that_is_too_short_for_a_level_is_told(tmp_path: Path) -> None:
+    found = sustained(tmp_path, Board(tmp_path, lambda minute: (2400 if minute < 0.24 else 1200, 60)), 0.3)
+    assert found["changes"] == [] and found["slowdown"]["value"] > 1.03
+    assert any("run it for longer" in note for note in found["notes"])
+
+
 def test_a_gpus_clock_counts_and_recovery_is_told(tmp_path: Path) -> None:
     board = Board(tmp_path, lambda minute: (2400.0 if minute < 2 or minute > 4 else 1600.0, 70.0))
     result = sustain(

@@ -115,6 +115,17 @@ def test_reconciliation(make_bench: MakeBench) -> None:
     assert "this process used 30% of a core" in words
 
 
+def test_turns_with_another_bundle(make_bench: MakeBench) -> None:
+    results = make_bench(("orin", "rpi5"))
+    assert 'id="turns"' not in page(results)
+    ratio = {"value": 1.051, "low": 1.043, "high": 1.06, "n": 10, "kind": "measured"}
+    results["engines"][1]["against"] = {"ratio": ratio, "bundle": "old/<b>", "target": "x86-vnni"}
+    text = page(results)
+    words = part(text, "turns")
+    assert "x86-vnni on rpi5" in words and "x86-vnni on orin" not in words
+    assert "1.05× 1.04–1.06" in words and "old/<b>" not in text
+
+
 def test_the_slowest_layers_in_order_coloured_by_precision(make_bench: MakeBench) -> None:
     results = make_bench(("orin", "rpi5"))
     text = page(results)

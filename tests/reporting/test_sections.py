@@ -40,7 +40,7 @@ def test_every_engine_and_reference_is_in_the_summary(sample: Document) -> None:
     summary = text.split('id="summary"')[1].split("</section>")[0]
     for made in sample["engines"]:
         assert made["target"] in summary
-    assert summary.count(">FP32<") == 2
+    assert summary.count(">FP32 ") == 2
     assert "96.9\u00a0%" in summary
     assert "94.7–98.2" in summary
     assert "n = 413" in summary
