@@ -143,7 +143,7 @@ def _find(context: Context, task: Task, there: Device) -> tuple[Path, Findings |
     try:
         if read_document(place / MEASUREMENTS).get("state") == "plan":
             place = place.with_name(f"{place.name}-on-{_file_name(there.name)}")
-            rebuild_there(there, context.observer, task.bundle, place)
+            rebuild_there(there, context.observer, task.bundle, place, install=task.wanted.install)
         return place, find_there(there, context.observer, replace(task, bundle=place))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""

@@ -78,7 +78,9 @@ def _rebuild(context: Context, bundle: Path, manifest: Manifest, out: Path) -> d
 def _build(context: Context, bundle: Path, manifest: Manifest) -> Engine:
     backend = get_backend(manifest.engine.backend)
     if not (availability := backend.available()).ok:
-        raise BackendError(f"{manifest.target}: run this on the device; here {availability.reason}")
+        raise BackendError(
+            f"{manifest.target} is built on a machine of its kind; on this one {availability.reason}"
+        )
     former = bundle / manifest.engine.file
     parts = {
         "portable": manifest.files[PORTABLE]["sha256"],

@@ -89,8 +89,13 @@ def probe_there(
         return result.take("machine", str), Probed.from_dict(result["probed"])
 
 
-def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -> dict[str, Any]:
+def rebuild_there(
+    device: Device, observer: Observer, bundle: Path, out: Path, *, install: bool = False
+) -> dict[str, Any]:
     """``rebuilding.rebuild_bundle`` on a device; the new bundle is fetched and takes the place of ``out``.
+
+    Args:
+        install: what the device's Python lacks, first.
 
     Raises:
         DeviceError: if the device can't be reached or can't build it.
@@ -98,6 +103,8 @@ def rebuild_there(device: Device, observer: Observer, bundle: Path, out: Path) -
     """
     former = check_files(bundle)
     with Remote(device, observer) as remote, tempfile.TemporaryDirectory(prefix="edgetl-device-") as folder:
+        if install:
+            remote.install(_packages(former))
         request = {"verb": "rebuild", "bundle": _send_bundle(remote, bundle)}
         section = remote.run(request, Path(folder), _MOST_REBUILT)
         fetched = Path(folder) / REBUILT

@@ -185,6 +185,8 @@ def test_what_can_not_be_built_there_leaves_the_plan(board: Sshd, bundle: Path, 
         api.rebuild(plan, on=board.url)
     with pytest.raises(EdgetlError, match="this plan can't be built"):
         api.bench(plan, on=[board.url])
+    with pytest.raises(EdgetlError, match="brings no runtime for boardmade"):
+        api.bench(plan, on=board.url, install=True)
     assert check_files(plan) == before and sorted(tmp_path.glob("plan-on*")) == []
     with pytest.raises(EdgetlError, match="nothing to rebuild"):
         api.rebuild(shutil.copytree(bundle, tmp_path / "other"), on=board.url)
