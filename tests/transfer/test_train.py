@@ -61,7 +61,13 @@ def test_unreadable_images_leave_the_dataset(
     bad = dataset.root / "red" / "bad.png"
     broken = replace(dataset, train=(*dataset.train, Sample(str(bad), 2, "e" * 64)))
     context = Context()
-    _, left = fit_on_engine(context, tiny.backbone, context.reference, contract, broken)
+    with pytest.raises(InputError, match="cannot be read"):  # a file that is gone is no damaged image
+        fit_on_engine(context, tiny.backbone, context.reference, contract, broken)
+    bad.write_bytes(b"no picture")
+    try:
+        _, left = fit_on_engine(context, tiny.backbone, context.reference, contract, broken)
+    finally:
+        bad.unlink()
     assert left.train == dataset.train
     assert [item.path for item in left.skipped] == ["red/bad.png"]
 
